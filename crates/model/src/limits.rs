@@ -8,6 +8,11 @@ pub const QUEUE_NAME_BYTES_MAX: usize = 255;
 pub const PROJECT_ID_BYTES_MAX: usize = 64;
 /// Longest ordering key, in bytes: ours, as SQS message group ids.
 pub const ORDERING_KEY_BYTES_MAX: usize = 128;
+/// Longest token id, in bytes: ours; minted ids have 16.
+pub const TOKEN_ID_BYTES_MAX: usize = 64;
+/// Longest name of a project or a token, in bytes: ours.
+pub const TOKEN_NAME_BYTES_MAX: usize = 255;
+pub const PROJECT_NAME_BYTES_MAX: usize = 255;
 /// Longest idempotency key, in bytes: ours, as Stripe's.
 pub const RETRY_KEY_BYTES_MAX: usize = 255;
 /// Largest body of one message, in bytes: bounded by the request size, hard limit of an entry.

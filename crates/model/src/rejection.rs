@@ -41,9 +41,11 @@ pub enum Rejection {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Named {
     ProjectId,
+    ProjectName,
     QueueName,
     OrderingKey,
     RetryKey,
+    TokenId,
     TokenName,
     Body,
 }
@@ -105,9 +107,11 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Named::ProjectId => "project id",
+            Named::ProjectName => "project name",
             Named::QueueName => "queue name",
             Named::OrderingKey => "ordering key",
             Named::RetryKey => "idempotency key",
+            Named::TokenId => "token id",
             Named::TokenName => "token name",
             Named::Body => "message body",
         })

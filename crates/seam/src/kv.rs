@@ -25,6 +25,9 @@ impl Table {
     pub const ALL: [Table; 4] = [Table::Meta, Table::Row, Table::Index, Table::Body];
 }
 
+/// What a scan does with each key and value; `Break` ends it.
+pub type EachPair<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Reading. Keys and values are any bytes, empty ones included.
 ///
 /// An `Err` means the device failed or the data is damaged; the caller stops.
@@ -34,13 +37,7 @@ pub trait KvRead: Send + Sync {
 
     /// Calls `each` for the pairs with `from <= key < to`, in ascending order, until it breaks.
     /// `from >= to` is an empty range.
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()>;
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], each: EachPair<'_>) -> io::Result<()>;
 }
 
 /// The map itself: a cheap handle; clones share one map.
@@ -66,11 +63,21 @@ pub struct WriteBatch {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
-    Put { table: Table, key: Vec<u8>, value: Vec<u8> },
+    Put {
+        table: Table,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
     /// Deleting a missing key is nothing.
-    Delete { table: Table, key: Vec<u8> },
+    Delete {
+        table: Table,
+        key: Vec<u8>,
+    },
     /// Deletes a key that was put exactly once since it was last absent (RocksDB `SingleDelete`).
-    DeleteOnce { table: Table, key: Vec<u8> },
+    DeleteOnce {
+        table: Table,
+        key: Vec<u8>,
+    },
 }
 
 impl WriteBatch {

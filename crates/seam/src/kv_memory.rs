@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::kv::{Kv, KvRead, Table, Write, WriteBatch};
+use crate::kv::{EachPair, Kv, KvRead, Table, Write, WriteBatch};
 
 type Map = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -59,13 +59,7 @@ impl MemoryKv {
     }
 }
 
-fn scan_map(
-    map: &Map,
-    table: Table,
-    from: &[u8],
-    to: &[u8],
-    each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) {
+fn scan_map(map: &Map, table: Table, from: &[u8], to: &[u8], each: EachPair<'_>) {
     if from >= to {
         return;
     }
@@ -82,13 +76,7 @@ impl KvRead for MemoryKv {
         Ok(self.lock().now.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()> {
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], each: EachPair<'_>) -> io::Result<()> {
         // The lock is held while `each` runs: `each` must not touch this map.
         let guard = self.lock();
         scan_map(&guard.now, table, from, to, each);
@@ -101,13 +89,7 @@ impl KvRead for MemoryView {
         Ok(self.map.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> io::Result<()> {
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], each: EachPair<'_>) -> io::Result<()> {
         scan_map(&self.map, table, from, to, each);
         Ok(())
     }

@@ -1,0 +1,47 @@
+# The long forms. Sourced by ./dev.
+#
+# Resumable: a step that passed is noted with the commit it passed on and is not run again for
+# that commit. `--again` forgets the notes. Figures are kept under docs/figures/ and shown in
+# docs/performance.md.
+
+NIGHTLY=$CACHE/nightly
+
+nightly() {
+  local commit
+  commit=$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)
+  [ "$1" = no ] || rm -rf -- "$NIGHTLY"
+  mkdir -p "$NIGHTLY" "$WORK" "$ROOT/docs/figures"
+  say "commit $commit; notes in $NIGHTLY"
+  long "$commit" "model-test" 600 model_long
+  long "$commit" "simulator" 3600 simulator_long
+  long "$commit" "kill" 2400 kill_long
+  long "$commit" "bench" 300 bench_long
+  step "figures" 5 python3 "$ROOT/tests/figures.py" --write
+}
+
+# Runs step $2 unless it has passed on commit $1 before.
+long() {
+  local note="$NIGHTLY/$1-$2" before=${#FAILED[@]}
+  if [ -e "$note" ]; then skipped "$2" "passed on this commit before; --again runs it again"; return; fi
+  step "$2" "$3" "$4"
+  if [ "${#FAILED[@]}" -eq "$before" ]; then touch "$note"; fi
+}
+
+model_long() {
+  BESSEMER_MODEL_OPS=1000000 timeout --kill-after=30 3600 \
+    cargo test --release --workspace --locked --test model -- --nocapture
+}
+
+simulator_long() {
+  timeout --kill-after=30 14400 cargo run --release --locked -p bessemer-simulator --bin sim -- --seeds 2000
+}
+
+kill_long() {
+  kill_rounds "$KILL_ROUNDS_LONG" 7200
+  cp "$WORK/kill.json" "$ROOT/docs/figures/kill.json"
+}
+
+bench_long() {
+  timeout --kill-after=30 900 python3 "$ROOT/tests/bench.py" \
+    --binary "$BINARY" --dir "$WORK/bench" --result "$ROOT/docs/figures/bench.json"
+}

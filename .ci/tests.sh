@@ -1,0 +1,82 @@
+# What ./dev test runs. Sourced by ./dev after the build.
+#
+# Each step ends by itself: the Rust tests by nextest's limits, the Python programs by their own
+# deadlines, and `timeout` stands behind both.
+
+# The long forms take these from the environment; the short ones have them in their own text.
+KILL_ROUNDS_SHORT=3
+KILL_ROUNDS_LONG=50
+
+build_tests() {
+  if have cargo-nextest; then
+    cargo nextest run --release --workspace --locked --no-run
+  else
+    cargo test --release --workspace --locked --no-run
+  fi
+}
+
+rust_tests() {
+  if have cargo-nextest; then
+    timeout --kill-after=30 1500 cargo nextest run --release --workspace --locked --no-fail-fast
+  else
+    timeout --kill-after=30 1500 cargo test --release --workspace --locked --no-fail-fast
+  fi
+}
+
+# nextest does not run the examples in docstrings.
+rust_doc_tests() { timeout --kill-after=30 600 cargo test --release --workspace --locked --doc --quiet; }
+
+main_job() {
+  timeout --kill-after=30 180 python3 "$ROOT/tests/main_job.py" \
+    --binary "$BINARY" --dir "$WORK/main-job" --fresh --once </dev/null
+}
+
+readme_blocks() {
+  python_run 240 "$ROOT/tests/readme.py" --binary "$BINARY" --dir "$WORK/readme"
+}
+
+iron_client() {
+  python_run 300 "$ROOT/tests/clients/python_iron_mq.py" --binary "$BINARY" --dir "$WORK/iron"
+}
+
+# $1 rounds of each kind of kill, $2 the most seconds it may take.
+kill_rounds() {
+  timeout --kill-after=60 "$2" python3 "$ROOT/jepsen/kill.py" \
+    --binary "$BINARY" --dir "$WORK/kill" --rounds "$1" --result "$WORK/kill.json"
+}
+
+tests_fast() {
+  mkdir -p "$WORK"
+  step "house rules" 10 xtask tidy
+  step "Rust tests" 180 rust_tests
+  step "checker on planted histories" 5 python_unit
+  step "main job: leader killed in the middle" 40 main_job
+}
+
+tests_long() {
+  step "Rust documentation tests" 120 rust_doc_tests
+  step "README blocks" 60 readme_blocks
+  step "iron-mq 0.9 on every node" 90 iron_client
+  step "kill -9, $KILL_ROUNDS_SHORT rounds of each kind" 150 kill_rounds "$KILL_ROUNDS_SHORT" 600
+}
+
+say_not_run_always() {
+  if [ "$1" = fast ]; then
+    skipped "Rust documentation tests" "left out by --fast"
+    skipped "README blocks" "left out by --fast"
+    skipped "iron-mq 0.9 on every node" "left out by --fast"
+    skipped "kill -9 rounds" "left out by --fast"
+  fi
+  skipped "kill -9, $KILL_ROUNDS_LONG rounds, and the other long forms" "too long here; ./dev nightly runs them"
+  if [ "$(id -u)" -ne 0 ]; then skipped "power cuts on a loop device" "they need root"; fi
+}
+
+# Ends with the times against their budget, then failures, then what was left out.
+finish_tests() {
+  local tests_seconds=$((SECONDS - $1)) build_seconds=$1
+  say
+  say "Build: $(span "$build_seconds") of 40 min (cold); tests: $(span "$tests_seconds") of 25 min."
+  if [ "$build_seconds" -gt 2400 ]; then red "The build is over its budget."; fi
+  if [ "$tests_seconds" -gt 1500 ]; then red "The tests are over their budget."; fi
+  finish
+}

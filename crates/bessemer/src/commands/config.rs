@@ -1,0 +1,46 @@
+//! `bessemer config`: what a node would run with, before it runs.
+
+use std::path::PathBuf;
+
+use crate::config::{self, NodeFlags};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Reads file, environment and flags, and says whether a node could start with them.
+    Check(Box<LayersArgs>),
+    /// Writes the whole configuration, as the layers give it, with a description of each key.
+    Print {
+        #[command(flatten)]
+        layers: Box<LayersArgs>,
+        /// Replaces secrets by a mark.
+        #[arg(long)]
+        redacted: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LayersArgs {
+    /// The configuration file, in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+pub fn run(command: &ConfigCommand) -> anyhow::Result<()> {
+    let layers = match command {
+        ConfigCommand::Check(layers) => layers,
+        ConfigCommand::Print { layers, .. } => layers,
+    };
+    let loaded = config::load(layers.config.as_deref(), std::env::vars(), &layers.flags)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match command {
+        ConfigCommand::Check(_) => println!("the configuration is sound"),
+        ConfigCommand::Print { redacted, .. } => {
+            print!("{}", config::print(&loaded.config, *redacted)?);
+        }
+    }
+    Ok(())
+}

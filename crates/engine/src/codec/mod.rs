@@ -1,0 +1,4 @@
+//! Versioned bytes of requests and outcomes.
+
+pub mod outcome;
+pub mod request;

@@ -1,0 +1,207 @@
+//! Streams to peers: opening them, the handshake, one message each way.
+//!
+//! Not here: what is said on them (`network.rs`, `lane.rs`), who answers (`server.rs`).
+//! Invariants: nothing is said before both sides have checked the other's cluster, name, group
+//! and past; a stream on which a call failed or was cancelled is never used again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bessemer_model::{GroupId, NodeId};
+use bessemer_seam::net::{Channel, Net, NetReceiver, NetSender};
+
+use crate::event::{lock, within};
+use crate::shared::Shared;
+use crate::wire::{Hello, Message, Refusal};
+use crate::world::{ReceiverOf, SenderOf, World};
+
+/// Idle control streams kept per peer.
+const POOLED_MAX: usize = 2;
+
+/// A stream after its handshake.
+pub(crate) struct Link<W: World> {
+    pub sender: SenderOf<W>,
+    pub receiver: ReceiverOf<W>,
+    pub group: GroupId,
+}
+
+/// The next message of a stream; a closed stream is an error.
+pub(crate) async fn receive<R: NetReceiver>(
+    receiver: &mut R,
+    group: GroupId,
+) -> io::Result<Message> {
+    let Some(bytes) = receiver.receive().await? else {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the stream"));
+    };
+    let (of, message) = Message::decode(&bytes)?;
+    if of != group {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of another group"));
+    }
+    Ok(message)
+}
+
+impl<W: World> Link<W> {
+    pub async fn send(&mut self, message: &Message) -> io::Result<()> {
+        self.sender.send(message.encode(self.group)).await
+    }
+
+    pub async fn receive(&mut self) -> io::Result<Message> {
+        receive(&mut self.receiver, self.group).await
+    }
+
+    /// Sends a question and waits for its answer.
+    pub async fn ask(&mut self, question: &Message) -> io::Result<Message> {
+        self.send(question).await?;
+        self.receive().await
+    }
+}
+
+pub(crate) fn timed_out(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} took too long"))
+}
+
+pub(crate) fn unexpected(message: &Message) -> io::Error {
+    let text = match message {
+        Message::Refused(why) => format!("the peer refused: {why:?}"),
+        Message::NotLeader => "the peer does not lead".to_owned(),
+        _ => "an answer that does not fit the question".to_owned(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn hello<W: World>(shared: &Shared<W>, to: NodeId) -> Hello {
+    Hello {
+        cluster_id: shared.options.cluster_id.clone(),
+        from: shared.options.node,
+        to,
+        boot: shared.options.boot,
+        last_index: shared.last_index(),
+    }
+}
+
+/// Opens a stream to `peer` and shakes hands, all within the call timeout.
+pub(crate) async fn dial<W: World>(
+    shared: &Shared<W>,
+    peer: NodeId,
+    address: &str,
+    channel: Channel,
+) -> io::Result<Link<W>> {
+    assert_ne!(peer, shared.options.node, "a node never connects to itself");
+    let timeout_ms = shared.options.call_timeout_ms;
+    let limit = Duration::from_millis(timeout_ms);
+    let work = async {
+        let (sender, receiver) = shared.net.connect(peer, address, channel, timeout_ms).await?;
+        let mut link = Link { sender, receiver, group: shared.options.group };
+        match link.ask(&Message::Hello(hello(shared, peer))).await? {
+            Message::Welcome(welcome) if admissible(shared, &welcome, peer).is_ok() => Ok(link),
+            other => Err(unexpected(&other)),
+        }
+    };
+    within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("connecting")))
+}
+
+/// Checks what a peer says of itself. `peer`: who it must be, 0 for anyone but this node.
+fn admissible<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Result<(), Refusal> {
+    if hello.cluster_id != shared.options.cluster_id {
+        return Err(Refusal::WrongCluster);
+    }
+    let named = peer == NodeId(0) || hello.from == peer;
+    if hello.to != shared.options.node || hello.from == hello.to || !named {
+        return Err(Refusal::WrongNode);
+    }
+    if shared.peers.admit(hello) { Ok(()) } else { Err(Refusal::PeerWentBack) }
+}
+
+/// The accepting side of the handshake: gives the stream and who is at its other end.
+/// `refuse`: answers with this whoever it is.
+pub(crate) async fn greet<W: World>(
+    shared: &Shared<W>,
+    sender: SenderOf<W>,
+    receiver: ReceiverOf<W>,
+    refuse: Option<Refusal>,
+) -> io::Result<(Link<W>, NodeId)> {
+    let mut link = Link { sender, receiver, group: shared.options.group };
+    let limit = Duration::from_millis(shared.options.call_timeout_ms);
+    let work = async {
+        let hello = match link.receive().await? {
+            Message::Hello(hello) => hello,
+            other => return Err(unexpected(&other)),
+        };
+        let checked = admissible(shared, &hello, NodeId(0));
+        if let Some(why) = checked.err().or(refuse) {
+            link.send(&Message::Refused(why)).await?;
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why:?}")));
+        }
+        let welcome = self::hello(shared, hello.from);
+        link.send(&Message::Welcome(welcome)).await?;
+        Ok((link, hello.from))
+    };
+    within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("a handshake")))
+}
+
+/// Control streams that are not in use.
+pub(crate) struct Pool<W: World> {
+    idle: Mutex<BTreeMap<NodeId, Vec<Link<W>>>>,
+}
+
+impl<W: World> Default for Pool<W> {
+    fn default() -> Self {
+        Pool { idle: Mutex::default() }
+    }
+}
+
+impl<W: World> Pool<W> {
+    fn take(&self, peer: NodeId) -> Option<Link<W>> {
+        lock(&self.idle).get_mut(&peer)?.pop()
+    }
+
+    fn give(&self, peer: NodeId, link: Link<W>) {
+        let mut idle = lock(&self.idle);
+        let links = idle.entry(peer).or_default();
+        if links.len() < POOLED_MAX {
+            links.push(link);
+        }
+    }
+
+    /// Closes the idle streams to `peer`.
+    pub fn forget(&self, peer: NodeId) {
+        lock(&self.idle).remove(&peer);
+    }
+
+    pub fn clear(&self) {
+        lock(&self.idle).clear();
+    }
+}
+
+/// Asks `peer` over a control stream, within `limit`. A stream that was idle and turns out dead
+/// is replaced once: questions on control streams may be asked twice.
+pub(crate) async fn call<W: World>(
+    shared: &Arc<Shared<W>>,
+    peer: NodeId,
+    address: &str,
+    question: &Message,
+    limit: Duration,
+) -> io::Result<Message> {
+    let work = async {
+        if let Some(mut link) = shared.pool.take(peer) {
+            if let Ok(answer) = link.ask(question).await {
+                shared.pool.give(peer, link);
+                return Ok(answer);
+            }
+            shared.pool.forget(peer);
+        }
+        let mut link = dial(shared, peer, address, Channel::Control).await?;
+        let answer = link.ask(question).await?;
+        shared.pool.give(peer, link);
+        Ok(answer)
+    };
+    match within(&*shared.runtime, limit, work).await {
+        Some(result) => result,
+        None => {
+            shared.pool.forget(peer);
+            Err(timed_out("an answer of a peer"))
+        }
+    }
+}

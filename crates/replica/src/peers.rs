@@ -1,0 +1,166 @@
+//! What this node remembers of its peers, so that one that lost its disk cannot come back.
+//!
+//! Not here: handshakes (`link.rs`). Written by handshakes and, on the leader, once a second
+//! from replication; kept in the state's meta rows with the next write, so a crash may forget the
+//! last moments. Invariant: what is remembered of a node never decreases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use bessemer_model::{BootCount, NodeId};
+
+use crate::bytes::{DecodeError, Reader, Writer};
+use crate::event::lock;
+use crate::types::Membership;
+use crate::wire::Hello;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Memory {
+    boot: BootCount,
+    /// Newest entry that was durable there *and* committed: a leader may take back entries a
+    /// node holds, but never committed ones.
+    safe_index: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    peers: BTreeMap<NodeId, Memory>,
+    /// Every node id that was ever a member: none is used twice.
+    seen: BTreeSet<u64>,
+    changed: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct PeerMemory {
+    inner: Mutex<Inner>,
+}
+
+impl PeerMemory {
+    /// Checks and remembers what a peer says of itself; false when it went back.
+    pub fn admit(&self, hello: &Hello) -> bool {
+        let mut inner = lock(&self.inner);
+        let memory = inner.peers.entry(hello.from).or_default();
+        if hello.boot < memory.boot || hello.last_index < memory.safe_index {
+            tracing::error!(
+                peer = %hello.from,
+                boot = %hello.boot,
+                boot_known = %memory.boot,
+                last_index = hello.last_index,
+                committed_there = memory.safe_index,
+                "refusing a node whose disk lost data; it must return under a new node id",
+            );
+            return false;
+        }
+        if hello.boot > memory.boot {
+            memory.boot = hello.boot;
+            inner.changed = true;
+        }
+        true
+    }
+
+    /// Remembers that `peer` holds everything up to `index`, which is committed.
+    pub fn holds(&self, peer: NodeId, index: u64) {
+        let mut inner = lock(&self.inner);
+        let memory = inner.peers.entry(peer).or_default();
+        if index > memory.safe_index {
+            memory.safe_index = index;
+            inner.changed = true;
+        }
+    }
+
+    /// True when `node` is or was a member.
+    pub fn was_member(&self, node: NodeId) -> bool {
+        lock(&self.inner).seen.contains(&node.0)
+    }
+
+    /// Adds the nodes of `membership` to those ever seen, and gives all of them as bytes.
+    pub fn nodes_seen(&self, membership: &Membership) -> Vec<u8> {
+        let mut inner = lock(&self.inner);
+        inner.seen.extend(membership.nodes().map(|(id, _)| *id));
+        let mut w = Writer::default();
+        w.u8(1);
+        w.length(inner.seen.len());
+        inner.seen.iter().for_each(|node| w.u64(*node));
+        w.bytes
+    }
+
+    pub fn load_nodes_seen(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut r = Reader::new(bytes, "the list of node ids");
+        if r.u8()? != 1 {
+            return Err(r.error());
+        }
+        let mut seen = BTreeSet::new();
+        for _ in 0..r.count(8)? {
+            seen.insert(r.u64()?);
+        }
+        r.end()?;
+        lock(&self.inner).seen.extend(seen);
+        Ok(())
+    }
+
+    /// The whole memory, when it changed since the last call.
+    pub fn changed(&self) -> Option<Vec<u8>> {
+        let mut inner = lock(&self.inner);
+        if !std::mem::take(&mut inner.changed) {
+            return None;
+        }
+        let mut w = Writer::default();
+        w.u8(1);
+        w.length(inner.peers.len());
+        for (node, memory) in &inner.peers {
+            w.u64(node.0);
+            w.u64(memory.boot.0);
+            w.u64(memory.safe_index);
+        }
+        Some(w.bytes)
+    }
+
+    /// Takes over what was kept, here or by the node a snapshot came from.
+    pub fn load(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut r = Reader::new(bytes, "the memory of peers");
+        if r.u8()? != 1 {
+            return Err(r.error());
+        }
+        let mut inner = lock(&self.inner);
+        for _ in 0..r.count(24)? {
+            let (node, boot, index) = (NodeId(r.u64()?), BootCount(r.u64()?), r.u64()?);
+            let memory = inner.peers.entry(node).or_default();
+            memory.boot = memory.boot.max(boot);
+            memory.safe_index = memory.safe_index.max(index);
+        }
+        r.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(boot: u64, last_index: u64) -> Hello {
+        Hello {
+            cluster_id: String::new(),
+            from: NodeId(2),
+            to: NodeId(1),
+            boot: BootCount(boot),
+            last_index,
+        }
+    }
+
+    #[test]
+    fn a_peer_that_went_back_is_refused_also_after_a_restart() {
+        let peers = PeerMemory::default();
+        assert!(peers.admit(&hello(3, 100)));
+        // Entries that were never committed may be taken back by a leader.
+        assert!(peers.admit(&hello(3, 90)));
+        peers.holds(NodeId(2), 95);
+        assert!(!peers.admit(&hello(3, 94)));
+        assert!(!peers.admit(&hello(2, 100)));
+        let kept = peers.changed().unwrap();
+        assert_eq!(peers.changed(), None);
+        let again = PeerMemory::default();
+        again.load(&kept).unwrap();
+        assert!(!again.admit(&hello(4, 0)));
+        assert!(again.admit(&hello(4, 95)));
+        assert!(again.load(&[1, 0, 0, 0, 9]).is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! openraft's state machine on the engine.
+//!
+//! Not here: what an entry does (engine), when snapshots are taken (`snapshot.rs`).
+//! Invariants: rows, applied index, newest log id and membership change in one write; outcomes
+//! and effects are told after that write; any fault stops the replica; one worker does all this.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+
+use bessemer_engine::{Engine, PartTold};
+use bessemer_model::Effect;
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
+
+use crate::codec::{
+    decode, encode, get_log_id, get_stored_membership, log_index, put_log_id, put_stored_membership,
+};
+use crate::event::lock;
+use crate::progress::Applied;
+use crate::shared::Shared;
+use crate::snapshot::{Current, SnapshotData, label_of, put_records, records_with};
+use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
+use crate::world::{KvOf, World};
+
+/// Meta rows of the state, beside the engine's own.
+const ROW_APPLIED: &str = "raft/applied";
+const ROW_MEMBERSHIP: &str = "raft/membership";
+pub(crate) const ROW_SNAPSHOTS: &str = "raft/snapshots";
+pub(crate) const ROW_PEERS: &str = "raft/peers";
+pub(crate) const ROW_NODES_SEEN: &str = "raft/nodes";
+
+/// One write to the state holds at most this much of the log.
+const COMMIT_BYTES_MAX: usize = 1 << 20;
+const COMMIT_ENTRIES_MAX: usize = 256;
+
+type SnapshotOf<W> =
+    openraft::Snapshot<crate::types::LeaderId, u64, crate::types::PeerNode, SnapshotData<W>>;
+
+pub struct StateMachine<W: World> {
+    shared: Arc<Shared<W>>,
+    engine: Engine<KvOf<W>>,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+    membership_changed: bool,
+    /// What was applied since the last write to the state, and waits for it.
+    told: Vec<PartTold>,
+    effects: Vec<Effect>,
+    responders: Vec<ApplyResponder<Types<W::Rt>>>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl<W: World> StateMachine<W> {
+    /// Opens the state as `engine` found it.
+    pub(crate) fn open(shared: Arc<Shared<W>>, engine: Engine<KvOf<W>>) -> io::Result<Self> {
+        let mut machine = StateMachine {
+            shared,
+            engine,
+            last_applied: None,
+            membership: StoredMembership::default(),
+            membership_changed: false,
+            told: Vec::new(),
+            effects: Vec::new(),
+            responders: Vec::new(),
+            entries: 0,
+            bytes: 0,
+        };
+        machine.reload()?;
+        Ok(machine)
+    }
+
+    /// Takes over what the engine's state says.
+    fn reload(&mut self) -> io::Result<()> {
+        let applied = self.meta(ROW_APPLIED)?;
+        self.last_applied = match applied {
+            Some(bytes) => Some(decode(&bytes, "the applied log id", get_log_id)?),
+            None => None,
+        };
+        self.membership = match self.meta(ROW_MEMBERSHIP)? {
+            Some(bytes) => decode(&bytes, "the membership", get_stored_membership)?,
+            None => StoredMembership::default(),
+        };
+        if let Some(bytes) = self.meta(ROW_PEERS)? {
+            self.shared.peers.load(&bytes)?;
+        }
+        if let Some(bytes) = self.meta(ROW_NODES_SEEN)? {
+            self.shared.peers.load_nodes_seen(&bytes)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn meta(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        self.engine.meta(key).map_err(io::Error::other)
+    }
+
+    /// Reports an error that stops the replica.
+    fn fatal<E: Display>(&self, what: &str, error: E) -> io::Error {
+        self.shared.fatal.report(format_args!("{what}: {error}"));
+        io::Error::other(format!("{what}: {error}"))
+    }
+
+    fn publish(&self) {
+        let applied = self.engine.applied();
+        self.shared.progress.set(Applied {
+            index: applied.index,
+            chain: applied.chain,
+            log_time: applied.log_time,
+            next_due: self.engine.next_due(),
+            garbage_left: self.engine.garbage_left(),
+            initialized: self.engine.initialized(),
+        });
+    }
+
+    fn apply_one(&mut self, entry: Entry) -> io::Result<()> {
+        let index = log_index(entry.log_id.index);
+        match entry.payload {
+            EntryPayload::Blank => self.engine.skip(index),
+            EntryPayload::Membership(membership) => {
+                self.engine.skip(index);
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                self.membership_changed = true;
+            }
+            EntryPayload::Normal(data) => {
+                self.bytes += data.batch().len();
+                let told = match self.engine.apply(index, data.batch()) {
+                    Ok(told) => told,
+                    Err(fault) => return Err(self.fatal("applying an entry", fault)),
+                };
+                self.told.extend(told.parts);
+                self.effects.extend(told.effects);
+            }
+        }
+        self.last_applied = Some(entry.log_id);
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Writes what was applied, then tells everyone.
+    fn commit(&mut self, more: &[(&str, Vec<u8>)]) -> io::Result<()> {
+        let mut rows = Vec::with_capacity(4 + more.len());
+        if let Some(id) = &self.last_applied {
+            rows.push((ROW_APPLIED, encode(id, put_log_id)));
+        }
+        if std::mem::take(&mut self.membership_changed) {
+            rows.push((ROW_MEMBERSHIP, encode(&self.membership, put_stored_membership)));
+            let seen = self.shared.peers.nodes_seen(self.membership.membership());
+            rows.push((ROW_NODES_SEEN, seen));
+        }
+        if let Some(peers) = self.shared.peers.changed() {
+            rows.push((ROW_PEERS, peers));
+        }
+        rows.extend_from_slice(more);
+        if let Err(fault) = self.engine.commit(&rows) {
+            return Err(self.fatal("writing the state", fault));
+        }
+        self.shared.retention.applied_bytes(self.bytes as u64);
+        self.entries = 0;
+        self.bytes = 0;
+        self.publish();
+        self.shared.proposer.told(std::mem::take(&mut self.told), self.shared.runtime.elapsed());
+        self.shared.effects.publish(&self.effects);
+        self.effects.clear();
+        for responder in self.responders.drain(..) {
+            responder.send(());
+        }
+        Ok(())
+    }
+
+    fn meta_now(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.last_applied,
+            last_membership: self.membership.clone(),
+        }
+    }
+
+    /// Freezes the state as it is. Runs on the worker, so between two entries.
+    async fn checkpoint(&mut self) -> io::Result<Option<SnapshotBuilder<W>>> {
+        let meta = self.meta_now();
+        let Some(last) = meta.last_log_id else { return Ok(None) };
+        let label = label_of(&last);
+        // Written first: a checkpoint that exists always holds the record that explains it.
+        let records = records_with(self.meta(ROW_SNAPSHOTS)?.as_deref(), &label, &meta)?;
+        self.commit(&[(ROW_SNAPSHOTS, put_records(&records))])?;
+        let (state, kv) = (self.shared.state.clone(), lock(&self.shared.kv).clone());
+        let name = label.clone();
+        let taken = W::Rt::spawn_blocking(move || state.checkpoint(&kv, &name)).await?;
+        let checkpoint = taken.map_err(|error| self.fatal("taking a snapshot", error))?;
+        let current = Current { meta, label, checkpoint };
+        Ok(Some(SnapshotBuilder { shared: self.shared.clone(), current }))
+    }
+
+    async fn replace(&mut self, data: SnapshotData<W>) -> io::Result<()> {
+        let state = self.shared.state.clone();
+        let (group, me) = (self.shared.options.group, self.shared.options.node);
+        let installed = W::Rt::spawn_blocking(move || {
+            let staging = match data {
+                SnapshotData::Received { staging } => staging,
+                SnapshotData::Held(current) => current.restage(&*state)?,
+            };
+            let kv = state.install(staging)?;
+            let engine = Engine::open(kv.clone(), group, me).map_err(io::Error::other)?;
+            Ok::<_, io::Error>((kv, engine, state.latest()?))
+        })
+        .await?;
+        let (kv, engine, latest) = installed?;
+        self.engine = engine;
+        *lock(&self.shared.kv) = kv;
+        self.reload()?;
+        let records = self.meta(ROW_SNAPSHOTS)?;
+        self.shared.retention.set_current(Current::find(latest, records.as_deref())?);
+        Ok(())
+    }
+}
+
+impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
+    type SnapshotData = SnapshotData<W>;
+    type SnapshotBuilder = SnapshotBuilder<W>;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types<W::Rt>>>> + Unpin + OptionalSend,
+    {
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            self.apply_one(entry)?;
+            self.responders.extend(responder);
+            if self.bytes >= COMMIT_BYTES_MAX || self.entries >= COMMIT_ENTRIES_MAX {
+                self.commit(&[])?;
+            }
+        }
+        if self.entries > 0 { self.commit(&[]) } else { Ok(()) }
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder<W>> {
+        match self.checkpoint().await {
+            Ok(builder) => builder,
+            Err(error) => {
+                self.shared.fatal.report(format_args!("taking a snapshot: {error}"));
+                None
+            }
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<W> {
+        let builder = self.try_create_snapshot_builder(true).await;
+        builder.expect("openraft asks for a forced snapshot only after an entry was applied")
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        data: SnapshotData<W>,
+    ) -> io::Result<()> {
+        if let Err(error) = self.replace(data).await {
+            return Err(self.fatal("installing a snapshot", error));
+        }
+        if self.last_applied != meta.last_log_id {
+            return Err(self.fatal("installing a snapshot", "it holds another state than it says"));
+        }
+        let me = self.shared.options.node;
+        self.shared.proposer.skipped_to(self.engine.lane(me));
+        self.shared.effects.skipped();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<W>>> {
+        let current = self.shared.retention.current();
+        Ok(current.map(|current| SnapshotOf::<W> {
+            meta: current.meta.clone(),
+            snapshot: SnapshotData::Held(current),
+        }))
+    }
+}
+
+/// A frozen state on its way to becoming the current snapshot.
+pub struct SnapshotBuilder<W: World> {
+    shared: Arc<Shared<W>>,
+    current: Current<W>,
+}
+
+impl<W: World> RaftSnapshotBuilder<Types<W::Rt>> for SnapshotBuilder<W> {
+    type SnapshotData = SnapshotData<W>;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<W>> {
+        self.shared.retention.set_current(Some(self.current.clone()));
+        Ok(SnapshotOf::<W> {
+            meta: self.current.meta.clone(),
+            snapshot: SnapshotData::Held(self.current.clone()),
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Planted bugs: each must be found by the checks, or the checks are worth nothing.
+//!
+//! They live in the world and in the harness alone; the code under test has no such switch.
+
+use std::fmt;
+use std::str::FromStr;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// Half of all syncs return before anything is durable.
+    SyncBeforeDurable,
+    /// A view shows rows of the state with one posted body changed: replicas differ.
+    WrongByteInState,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 2] = [Bug::SyncBeforeDurable, Bug::WrongByteInState];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Bug::SyncBeforeDurable => "sync-before-durable",
+            Bug::WrongByteInState => "wrong-byte-in-state",
+        }
+    }
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Bug {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Bug, ()> {
+        Bug::ALL.into_iter().find(|bug| bug.name() == text).ok_or(())
+    }
+}
