@@ -15,6 +15,11 @@ nightly() {
   long "$commit" "model-test" 600 model_long
   long "$commit" "simulator" 3600 simulator_long
   long "$commit" "kill" 2400 kill_long
+  if can_cut_power; then
+    long "$commit" "power" 2400 power_long
+  else
+    not_checked "power cuts" "they need root, mkfs.ext4 and loop devices"
+  fi
   long "$commit" "bench" 300 bench_long
   step "figures" 5 python3 "$ROOT/tests/figures.py" --write
 }
@@ -29,7 +34,7 @@ long() {
 
 model_long() {
   BESSEMER_MODEL_OPS=1000000 timeout --kill-after=30 3600 \
-    cargo test --release --workspace --locked --test model -- --nocapture
+    cargo test --release --workspace --locked --test engine -- --nocapture model
 }
 
 simulator_long() {
@@ -39,6 +44,11 @@ simulator_long() {
 kill_long() {
   kill_rounds "$KILL_ROUNDS_LONG" 7200
   cp "$WORK/kill.json" "$ROOT/docs/figures/kill.json"
+}
+
+power_long() {
+  power_rounds "$POWER_ROUNDS_LONG" 7200
+  cp "$WORK/power.json" "$ROOT/docs/figures/power.json"
 }
 
 bench_long() {

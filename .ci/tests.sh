@@ -3,9 +3,11 @@
 # Each step ends by itself: the Rust tests by nextest's limits, the Python programs by their own
 # deadlines, and `timeout` stands behind both.
 
-# The long forms take these from the environment; the short ones have them in their own text.
+# A round is three faults: the leader, a follower, all three nodes.
 KILL_ROUNDS_SHORT=3
 KILL_ROUNDS_LONG=50
+POWER_ROUNDS_SHORT=2
+POWER_ROUNDS_LONG=34
 
 build_tests() {
   if have cargo-nextest; then
@@ -45,6 +47,14 @@ kill_rounds() {
     --binary "$BINARY" --dir "$WORK/kill" --rounds "$1" --result "$WORK/kill.json"
 }
 
+can_cut_power() { [ "$(id -u)" -eq 0 ] && have mkfs.ext4 && [ -e /dev/loop-control ]; }
+
+# As kill_rounds, with power cuts on loop devices.
+power_rounds() {
+  timeout --kill-after=60 "$2" python3 "$ROOT/jepsen/power.py" \
+    --binary "$BINARY" --dir "$WORK/power" --rounds "$1" --result "$WORK/power.json"
+}
+
 tests_fast() {
   mkdir -p "$WORK"
   step "house rules" 10 xtask tidy
@@ -58,6 +68,11 @@ tests_long() {
   step "README blocks" 60 readme_blocks
   step "iron-mq 0.9 on every node" 90 iron_client
   step "kill -9, $KILL_ROUNDS_SHORT rounds of each kind" 150 kill_rounds "$KILL_ROUNDS_SHORT" 600
+  if can_cut_power; then
+    step "power cuts, $POWER_ROUNDS_SHORT rounds of each kind" 120 power_rounds "$POWER_ROUNDS_SHORT" 600
+  else
+    not_checked "power cuts" "they need root, mkfs.ext4 and loop devices"
+  fi
 }
 
 say_not_run_always() {
@@ -66,9 +81,9 @@ say_not_run_always() {
     skipped "README blocks" "left out by --fast"
     skipped "iron-mq 0.9 on every node" "left out by --fast"
     skipped "kill -9 rounds" "left out by --fast"
+    skipped "power cuts" "left out by --fast; they need root"
   fi
   skipped "kill -9, $KILL_ROUNDS_LONG rounds, and the other long forms" "too long here; ./dev nightly runs them"
-  if [ "$(id -u)" -ne 0 ]; then skipped "power cuts on a loop device" "they need root"; fi
 }
 
 # Ends with the times against their budget, then failures, then what was left out.

@@ -380,7 +380,7 @@ def show(result):
         for violation in check["first"]:
             print(f"             {violation}")
     for kind, figures in result["recovery"].items():
-        print(f"    first write after kill of {kind}: {figures}")
+        print(f"    first write after the loss of {kind}: {figures}")
     print(f"    {result['operations']} operations, {result['info_share']:.2%} unknown outcomes")
     for why in result["why_unknown"]:
         print(f"    unknown: {why}")

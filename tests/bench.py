@@ -28,7 +28,10 @@ def bench(options, cluster, load):
     command += ["--clients", clients, "--batch", batch, "--size", size, "--queues", queues]
     command += ["--secs", options.secs]
     command = [str(word) for word in command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=options.secs + 90)
+    done = subprocess.run(
+        command, env=clusters.own_environment(), capture_output=True, text=True,
+        timeout=options.secs + 90,
+    )
     if done.returncode != 0:
         raise clusters.Failed(f"{' '.join(command)}: {done.stderr[-800:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

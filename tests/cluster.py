@@ -25,11 +25,11 @@ class Failed(Exception):
     """The cluster did not do what it must."""
 
 
-class Unsent(Exception):
+class Unsent(Failed):
     """The request certainly reached nobody: the connection was refused."""
 
 
-class Unknown(Exception):
+class Unknown(Failed):
     """The request may or may not have been carried out."""
 
 
@@ -100,6 +100,11 @@ def wait_until(what, seconds, check, pause_s=0.05):
         time.sleep(pause_s)
 
 
+def own_environment():
+    """The environment without what would configure nodes or name another cluster."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("BESSEMER_")}
+
+
 def die_with_parent():
     """Runs in the child: SIGTERM when the parent is gone."""
     pr_set_pdeathsig = 1
@@ -128,6 +133,7 @@ class Cluster:
         self.node_count = nodes
         self.restart = restart
         self.supervisor = None
+        self.extra_environment = {}  # configuration of the nodes, as BESSEMER_* variables
         if fresh:
             self.remove()
 
@@ -147,7 +153,9 @@ class Cluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / ".made-for-a-cluster").touch()
         command = [self.binary, "dev", "--json", "--nodes", str(self.node_count)]
-        command += ["--dir", str(self.directory), "--http-port", str(free_ports(self.node_count))]
+        command += ["--dir", str(self.directory)]
+        if not (self.directory / "cluster.json").exists():  # else it keeps its ports
+            command += ["--http-port", str(free_ports(self.node_count))]
         if not self.restart:
             command.append("--no-restart")
         self.log = open(self.directory / "supervisor.log", "ab")
@@ -156,6 +164,7 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.log,
+            env={**own_environment(), **self.extra_environment},
             start_new_session=True,
             preexec_fn=die_with_parent,
         )

@@ -47,11 +47,11 @@ def step_text(name, result):
 
 def kill_rows(figures):
     rows = [
-        f"{figures['rounds']} rounds of kill -9 (leader, a follower, all three) in "
+        f"{figures['rounds']} rounds of the leader, a follower, all three nodes in "
         f"{figures['seconds']:.0f} s: {figures['operations']} operations, "
         f"{figures['info_share']:.2%} of unknown outcome, verdict **{figures['verdict']}**.",
         "",
-        "| killed | kills | first write p50 s | p99 s | max s |",
+        "| lost | times | first write p50 s | p99 s | max s |",
         "|---|---|---|---|---|",
     ]
     for kind, values in figures["recovery"].items():
@@ -66,7 +66,8 @@ def body():
     rows = []
     for title, name, write in [
         ("### Cycles", "bench.json", bench_rows),
-        ("### After a kill", "kill.json", kill_rows),
+        ("### After kill -9", "kill.json", kill_rows),
+        ("### After a power cut", "power.json", kill_rows),
     ]:
         figures = read(name)
         rows += ["", title, ""]

@@ -62,12 +62,17 @@ impl<D: LogDisk> Shared<D> {
     /// Removes all segments below `needed_from`, oldest first.
     pub fn reclaim(&self) -> Result<(), LogError> {
         let _files = lock(&self.files);
-        while let Some(number) = self.state().removable() {
+        while let Some(number) = self.removable() {
             let name = segment::name(number);
             self.disk.remove(&name).map_err(|error| LogError::io("remove", &name, &error))?;
             self.state().segments.remove(&number);
         }
         Ok(())
+    }
+
+    /// The oldest segment, when no group needs it. Its own function: the lock ends with it.
+    fn removable(&self) -> Option<u32> {
+        self.state().removable()
     }
 
     pub fn free_bytes(&self) -> Result<u64, LogError> {

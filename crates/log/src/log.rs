@@ -200,7 +200,12 @@ impl<D: LogDisk> Log<D> {
     /// called after a moment of idleness and before a clean stop. Does nothing, and returns
     /// false, when there is nothing to state.
     pub fn seal(&self) -> Result<bool, LogError> {
-        self.write(true)
+        let mut any = false;
+        // What is still queued is synced first: only a later record can state that it is.
+        while self.write(true)? {
+            any = true;
+        }
+        Ok(any)
     }
 
     /// Removes segments no group needs and makes the spare ones. Blocks; may run beside `drain`,

@@ -99,7 +99,8 @@ impl<F: LogFile> Writer<F> {
         }
     }
 
-    /// Takes what is queued; with `seal`, a mark as well when it has something to state.
+    /// Takes what is queued. With `seal`, also committed marks; when there is nothing, a mark if
+    /// that has something to state.
     pub fn take<D: LogDisk<File = F>>(
         &mut self,
         shared: &Shared<D>,
@@ -108,11 +109,11 @@ impl<F: LogFile> Writer<F> {
         let mut state = shared.state();
         state.check()?;
         self.round = Round::default();
-        let queued = !state.queue.is_empty();
-        if queued || seal {
+        if seal || !state.queue.is_empty() {
             state.queue_committed();
         }
-        if seal && (!state.queue.is_empty() || self.covered > self.stated) {
+        self.backlog.append(&mut state.queue);
+        if seal && self.backlog.is_empty() && self.covered > self.stated {
             state.queue_item(Item::Mark);
         }
         self.backlog.append(&mut state.queue);

@@ -65,7 +65,7 @@ impl<W: World> Node<W> {
     /// Completes with the cause when the node cannot go on, which may be never. The owner then
     /// ends the process: a node never limps on.
     pub async fn failed(&self) -> String {
-        self.replica.failed().await
+        self.replica.fatal().await
     }
 
     /// First step of a stop: long polls end, so that the doors can close.

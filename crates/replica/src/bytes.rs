@@ -14,7 +14,11 @@ pub struct DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the bytes of {} cannot be read: they are damaged or of another version", self.what)
+        write!(
+            f,
+            "the bytes of {} cannot be read: they are damaged or of another version",
+            self.what
+        )
     }
 }
 

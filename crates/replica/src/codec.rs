@@ -12,7 +12,9 @@ use bessemer_model::LogIndex;
 use openraft::EntryPayload;
 
 use crate::bytes::{DecodeError, Reader, Writer};
-use crate::types::{Entry, EntryData, LeaderId, LogId, Membership, PeerNode, StoredMembership, Vote};
+use crate::types::{
+    Entry, EntryData, LeaderId, LogId, Membership, PeerNode, StoredMembership, Vote,
+};
 
 /// Version of every stored encoding here. V1 was the first.
 const VERSION: u8 = 1;
@@ -245,10 +247,9 @@ mod tests {
         let vote = Vote { leader_id: id(0).leader_id, committed: true };
         assert_eq!(decode(&encode(&vote, put_vote), "a vote", get_vote), Ok(vote));
         assert_eq!(decode(&encode(&id(9), put_log_id), "a log id", get_log_id), Ok(id(9)));
-        for stored in [
-            StoredMembership::default(),
-            StoredMembership::new(Some(id(4)), membership()),
-        ] {
+        for stored in
+            [StoredMembership::default(), StoredMembership::new(Some(id(4)), membership())]
+        {
             let bytes = encode(&stored, put_stored_membership);
             assert_eq!(decode(&bytes, "a membership", get_stored_membership), Ok(stored));
         }

@@ -46,7 +46,8 @@ impl EffectHub {
         if effects.is_empty() {
             return;
         }
-        let subscribers: Vec<_> = lock(&self.subscribers).iter().filter_map(Weak::upgrade).collect();
+        let subscribers: Vec<_> =
+            lock(&self.subscribers).iter().filter_map(Weak::upgrade).collect();
         for subscriber in subscribers {
             {
                 let mut queue = lock(&subscriber.queue);

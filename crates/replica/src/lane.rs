@@ -42,9 +42,14 @@ pub(crate) fn serving<W: World>(shared: &Shared<W>) -> bool {
 enum Way<W: World> {
     None,
     /// Into the own intake.
-    Local { generation: u64 },
+    Local {
+        generation: u64,
+    },
     /// To the leader of role generation `role`.
-    Remote { role: u64, link: Box<Link<W>> },
+    Remote {
+        role: u64,
+        link: Box<Link<W>>,
+    },
 }
 
 struct Lane<W: World> {
@@ -75,21 +80,10 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
         }
         let look_ms = if shared.proposer.busy() { LOOK_MS } else { IDLE_LOOK_MS };
         let pause = select(listener, shared.runtime.sleep(Duration::from_millis(look_ms)));
-        match &mut lane.way {
-            Way::Remote { link, .. } => {
-                // The leader says nothing on this stream but that it is over.
-                let over = std::pin::pin!(link.receiver.receive());
-                match unless(&shared.stop, select(over, pause)).await {
-                    None => return,
-                    Some(Either::Left(_)) => lane.lose(),
-                    Some(Either::Right(_)) => {}
-                }
-            }
-            Way::None | Way::Local { .. } => {
-                if unless(&shared.stop, pause).await.is_none() {
-                    return;
-                }
-            }
+        match unless(&shared.stop, lane.pause(pause)).await {
+            None => return,
+            Some(true) => {}
+            Some(false) => lane.lose(),
         }
     }
 }
@@ -105,6 +99,17 @@ impl<W: World> Lane<W> {
             self.way = Way::None;
             self.retry_at = self.now() + Duration::from_millis(LOOK_MS);
         }
+    }
+
+    /// Waits for `pause`, or until the way is over: false. The leader says nothing on a forward
+    /// stream but that.
+    async fn pause(&mut self, pause: impl Future + Unpin) -> bool {
+        let Way::Remote { link, .. } = &mut self.way else {
+            pause.await;
+            return true;
+        };
+        let over = std::pin::pin!(link.receiver.receive());
+        matches!(select(over, pause).await, Either::Right(_))
     }
 
     /// Does everything that can be done now.
@@ -163,11 +168,8 @@ impl<W: World> Lane<W> {
 
     async fn find_way(&mut self) {
         let role = self.shared.role.get();
-        let found = if role.leading {
-            self.local_way()
-        } else {
-            self.remote_way(&role).await
-        };
+        let found =
+            if role.leading { self.local_way() } else { remote_way(&self.shared, &role).await };
         match found {
             Some(way) => {
                 self.way = way;
@@ -186,17 +188,6 @@ impl<W: World> Lane<W> {
         Some(Way::Local { generation })
     }
 
-    async fn remote_way(&self, role: &Role) -> Option<Way<W>> {
-        let leader = role.leader.filter(|_| !role.leader_address.is_empty())?;
-        match dial(&self.shared, leader, &role.leader_address, Channel::Forward).await {
-            Ok(link) => Some(Way::Remote { role: role.generation, link: Box::new(link) }),
-            Err(error) => {
-                tracing::debug!(%leader, %error, "no way to the leader");
-                None
-            }
-        }
-    }
-
     async fn send(&mut self, part: &Arc<Vec<u8>>) -> io::Result<()> {
         let over = || io::Error::other("the leadership is over");
         let limit = Duration::from_millis(self.shared.options.stream_idle_ms_max);
@@ -212,6 +203,17 @@ impl<W: World> Lane<W> {
                 let sent = within(&*self.shared.runtime, limit, link.sender.send(message)).await;
                 sent.unwrap_or_else(|| Err(timed_out("sending to the leader")))
             }
+        }
+    }
+}
+
+async fn remote_way<W: World>(shared: &Arc<Shared<W>>, role: &Role) -> Option<Way<W>> {
+    let leader = role.leader.filter(|_| !role.leader_address.is_empty())?;
+    match dial(shared, leader, &role.leader_address, Channel::Forward).await {
+        Ok(link) => Some(Way::Remote { role: role.generation, link: Box::new(link) }),
+        Err(error) => {
+            tracing::debug!(%leader, %error, "no way to the leader");
+            None
         }
     }
 }

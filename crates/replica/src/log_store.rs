@@ -136,7 +136,8 @@ impl<Rt: AsyncRuntime, D: LogDisk> RaftLogReader<Types<Rt>> for LogStore<Rt, D> 
         R: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let (start, end) = self.bounds(&range);
-        let chunks = Chunks { store: self.clone(), next: start, end, ready: Vec::new().into_iter() };
+        let chunks =
+            Chunks { store: self.clone(), next: start, end, ready: Vec::new().into_iter() };
         futures_util::stream::iter(chunks)
     }
 }

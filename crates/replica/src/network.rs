@@ -6,11 +6,12 @@
 //! `stream_idle_ms_max` is closed.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
 use bessemer_seam::net::Channel;
+use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -19,8 +20,8 @@ use openraft::raft::{
     StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::OptionalSend;
 
+use crate::event::lock;
 use crate::link::{Link, call, dial, unexpected};
 use crate::session::session;
 use crate::shared::Shared;
@@ -43,7 +44,7 @@ impl<W: World> Factory<W> {
             peer: NodeId(target),
             address: node.peer_address.clone(),
             channel,
-            link: None,
+            link: Mutex::new(None),
         }
     }
 }
@@ -71,7 +72,7 @@ pub(crate) struct PeerClient<W: World> {
     pub address: String,
     channel: Channel,
     /// Taken while in use: what is cancelled or fails does not come back.
-    pub link: Option<Link<W>>,
+    link: Mutex<Option<Link<W>>>,
 }
 
 /// Every failure here lets openraft back off before it tries again.
@@ -102,12 +103,18 @@ pub(crate) fn append_message<W: World>(request: AppendEntriesRequest<C<W>>) -> M
 
 impl<W: World> PeerClient<W> {
     pub async fn open(&mut self) -> Result<Link<W>, RPCError<C<W>>> {
-        match self.link.take() {
+        let kept = lock(&self.link).take();
+        match kept {
             Some(link) => Ok(link),
             None => dial(&self.shared, self.peer, &self.address, self.channel)
                 .await
                 .map_err(|error| unreachable::<W>(&error)),
         }
+    }
+
+    /// Leaves a stream on which all is answered to the next user.
+    pub fn keep(&mut self, link: Option<Link<W>>) {
+        *lock(&self.link) = link;
     }
 
     async fn ask(&self, question: Message, limit: Duration) -> Result<Message, RPCError<C<W>>> {

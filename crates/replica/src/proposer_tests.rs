@@ -32,11 +32,12 @@ fn parts_are_numbered_from_one_and_answered_in_order() {
     let lane = LaneSeq { node: NodeId(1), boot: BootCount(2), seq: 1 };
     assert_eq!((seq, peek_part(&part).unwrap()), (1, (Some(lane), 2)));
     assert!(proposer.pack().is_none());
-    let results = vec![Ok(Outcome::Done), Err(Rejection::ProjectMissing)];
+    let missing = Rejection::ProjectMissing { project: ProjectId::new("a") };
+    let results = vec![Ok(Outcome::Done), Err(missing.clone())];
     proposer.told(vec![told(1, PartResult::Fresh(results))], T0);
     let answer = |ticket: &mut Ticket| (&mut ticket.answer).now_or_never().unwrap().unwrap();
     assert_eq!(answer(&mut tickets[0]), Ok(Outcome::Done));
-    assert_eq!(answer(&mut tickets[1]), Err(Failure::Rejected(Rejection::ProjectMissing)));
+    assert_eq!(answer(&mut tickets[1]), Err(Failure::Rejected(missing)));
     assert!(!proposer.busy());
 }
 

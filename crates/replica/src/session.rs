@@ -84,7 +84,12 @@ where
     })
 }
 
-fn write<W, S>(client: &PeerClient<W>, mut to: SenderOf<W>, mut input: S, sent: Arc<Sent>) -> Writer<W>
+fn write<W, S>(
+    client: &PeerClient<W>,
+    mut to: SenderOf<W>,
+    mut input: S,
+    sent: Arc<Sent>,
+) -> Writer<W>
 where
     W: World,
     S: Stream<Item = AppendEntriesRequest<C<W>>> + OptionalSend + Unpin + 'static,
@@ -110,7 +115,8 @@ impl<W: World> Session<'_, W> {
     /// Leaves the stream to the client's next session.
     fn give_back(self) {
         let group = self.client.shared.options.group;
-        self.client.link = self.sender.map(|sender| Link { sender, receiver: self.receiver, group });
+        let link = self.sender.map(|sender| Link { sender, receiver: self.receiver, group });
+        self.client.keep(link);
     }
 
     /// The next answer; `None` when all was sent and answered.

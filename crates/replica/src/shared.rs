@@ -2,6 +2,7 @@
 //!
 //! Not here: behavior. Each field says who writes it and who reads it.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bessemer_log::{GroupLog, Log};
@@ -31,7 +32,6 @@ use crate::world::{KvOf, ViewOf, World};
 pub(crate) type RaftOf<W> = Raft<Types<<W as World>::Rt>, StateMachine<W>>;
 
 pub(crate) struct Shared<W: World> {
-    pub world: W,
     pub runtime: SharedRuntime,
     pub net: W::Net,
     pub options: ReplicaOptions,
@@ -57,8 +57,10 @@ pub(crate) struct Shared<W: World> {
     pub peers: PeerMemory,
     /// Log time: fed by pings, used by the intake.
     pub steering: Steering,
+    /// How far this node's wall clock is from the voters' median, in milliseconds.
+    pub clock_off_ms: AtomicU64,
     /// What may be purged: written by the apply worker and transfers, read by the controller.
-    pub retention: Retention,
+    pub retention: Retention<W>,
     /// Set once, at shutdown: every task ends.
     pub stop: Latch,
     /// Set once, when shutdown begins: nothing new is accepted.

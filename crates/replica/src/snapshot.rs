@@ -139,8 +139,9 @@ struct Inner<W: World> {
     /// Log index of each snapshot that is being sent: its follower continues from there.
     sending: BTreeMap<u64, LogIndex>,
     next_transfer: u64,
-    /// Bytes of log applied since the current snapshot.
-    bytes_since: u64,
+    /// Bytes of log applied since the start, and of them before the current snapshot.
+    bytes_total: u64,
+    bytes_before: u64,
     /// A snapshot is being received or installed.
     receiving: usize,
 }
@@ -158,7 +159,8 @@ impl<W: World> Retention<W> {
             current,
             sending: BTreeMap::new(),
             next_transfer: 0,
-            bytes_since: 0,
+            bytes_total: 0,
+            bytes_before: 0,
             receiving: 0,
         };
         Retention { inner: Mutex::new(inner) }
@@ -174,15 +176,21 @@ impl<W: World> Retention<W> {
             inner.flushed = inner.flushed.max(current.index());
         }
         inner.current = current;
-        inner.bytes_since = 0;
+        inner.bytes_before = inner.bytes_total;
     }
 
     pub fn applied_bytes(&self, bytes: u64) {
-        lock(&self.inner).bytes_since += bytes;
+        lock(&self.inner).bytes_total += bytes;
     }
 
+    pub fn bytes_total(&self) -> u64 {
+        lock(&self.inner).bytes_total
+    }
+
+    /// Bytes of log applied since the current snapshot, as far as this process has seen them.
     pub fn bytes_since(&self) -> u64 {
-        lock(&self.inner).bytes_since
+        let inner = lock(&self.inner);
+        inner.bytes_total - inner.bytes_before
     }
 
     pub fn set_flushed(&self, index: LogIndex) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bessemer_engine::{Engine, PartTold};
 use bessemer_model::Effect;
+use bessemer_seam::state_store::StateStore;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -47,7 +48,6 @@ pub struct StateMachine<W: World> {
     /// What was applied since the last write to the state, and waits for it.
     told: Vec<PartTold>,
     effects: Vec<Effect>,
-    responders: Vec<ApplyResponder<Types<W::Rt>>>,
     entries: usize,
     bytes: usize,
 }
@@ -63,7 +63,6 @@ impl<W: World> StateMachine<W> {
             membership_changed: false,
             told: Vec::new(),
             effects: Vec::new(),
-            responders: Vec::new(),
             entries: 0,
             bytes: 0,
         };
@@ -163,17 +162,11 @@ impl<W: World> StateMachine<W> {
         self.shared.proposer.told(std::mem::take(&mut self.told), self.shared.runtime.elapsed());
         self.shared.effects.publish(&self.effects);
         self.effects.clear();
-        for responder in self.responders.drain(..) {
-            responder.send(());
-        }
         Ok(())
     }
 
     fn meta_now(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            last_log_id: self.last_applied,
-            last_membership: self.membership.clone(),
-        }
+        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
     }
 
     /// Freezes the state as it is. Runs on the worker, so between two entries.
@@ -227,15 +220,21 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
     where
         S: Stream<Item = io::Result<EntryResponder<Types<W::Rt>>>> + Unpin + OptionalSend,
     {
+        let mut responders: Vec<ApplyResponder<Types<W::Rt>>> = Vec::new();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             self.apply_one(entry)?;
-            self.responders.extend(responder);
+            responders.extend(responder);
             if self.bytes >= COMMIT_BYTES_MAX || self.entries >= COMMIT_ENTRIES_MAX {
                 self.commit(&[])?;
+                responders.drain(..).for_each(|responder| responder.send(()));
             }
         }
-        if self.entries > 0 { self.commit(&[]) } else { Ok(()) }
+        if self.entries > 0 {
+            self.commit(&[])?;
+        }
+        responders.into_iter().for_each(|responder| responder.send(()));
+        Ok(())
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder<W>> {

@@ -72,7 +72,12 @@ impl Steering {
         lock(&self.state).peers.insert(peer, PeerClock { origin_ms, heard_at: now });
     }
 
-    fn majority(state: &State, me: (NodeId, u64), voters: &[NodeId], now: Duration) -> Option<Majority> {
+    fn majority(
+        state: &State,
+        me: (NodeId, u64),
+        voters: &[NodeId],
+        now: Duration,
+    ) -> Option<Majority> {
         let own = i64::try_from(me.1).unwrap_or(i64::MAX) - ms(now);
         let fresh = |clock: &PeerClock| now.saturating_sub(clock.heard_at) <= CLOCK_AGE_MAX;
         let origins = voters.iter().filter_map(|voter| {

@@ -51,31 +51,76 @@ pub enum Message {
     Hello(Hello),
     Welcome(Hello),
     Refused(Refusal),
-    Append { vote: Vote, prev: Option<LogId>, commit: Option<LogId>, entries: Vec<Entry> },
+    Append {
+        vote: Vote,
+        prev: Option<LogId>,
+        commit: Option<LogId>,
+        entries: Vec<Entry>,
+    },
     /// All up to this entry is durable at the follower.
-    Appended { last: Option<LogId> },
-    Conflict { at: LogId },
-    HigherVote { vote: Vote },
-    Ballot { vote: Vote, last: Option<LogId>, transfer: bool, pre: bool },
-    BallotAnswer { vote: Vote, granted: bool, last: Option<LogId> },
-    Transfer { from: Vote, to: u64, last: Option<LogId> },
-    TransferAnswer { accepted: bool },
+    Appended {
+        last: Option<LogId>,
+    },
+    Conflict {
+        at: LogId,
+    },
+    HigherVote {
+        vote: Vote,
+    },
+    Ballot {
+        vote: Vote,
+        last: Option<LogId>,
+        transfer: bool,
+        pre: bool,
+    },
+    BallotAnswer {
+        vote: Vote,
+        granted: bool,
+        last: Option<LogId>,
+    },
+    Transfer {
+        from: Vote,
+        to: u64,
+        last: Option<LogId>,
+    },
+    TransferAnswer {
+        accepted: bool,
+    },
     Ping,
     /// The wall clock, in milliseconds since the epoch.
-    Pong { wall_ms: u64 },
+    Pong {
+        wall_ms: u64,
+    },
     ReadIndex,
     /// A state at `index` or later holds everything that was committed when the question came.
-    ReadIndexAnswer { index: Option<u64> },
+    ReadIndexAnswer {
+        index: Option<u64>,
+    },
     /// One part of a lane, encoded by the engine's entry codec.
-    Part { bytes: Vec<u8> },
+    Part {
+        bytes: Vec<u8>,
+    },
     /// The receiver of forwarded parts does not lead any more.
     NotLeader,
-    SnapshotOffer { vote: Vote, meta: SnapshotMeta, label: String, files: Vec<SnapshotFile> },
+    SnapshotOffer {
+        vote: Vote,
+        meta: SnapshotMeta,
+        label: String,
+        files: Vec<SnapshotFile>,
+    },
     /// How many bytes of each offered file are held already.
-    SnapshotWanted { held: Vec<u64> },
-    SnapshotChunk { file: u32, offset: u64, bytes: Vec<u8> },
+    SnapshotWanted {
+        held: Vec<u64>,
+    },
+    SnapshotChunk {
+        file: u32,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     SnapshotEnd,
-    SnapshotInstalled { vote: Vote },
+    SnapshotInstalled {
+        vote: Vote,
+    },
 }
 
 mod kind {
@@ -251,7 +296,10 @@ impl Message {
             kind::BALLOT..=kind::TRANSFER_ANSWER => get_election(kind, &mut r)?,
             kind::SNAPSHOT_CHUNK => {
                 let (file, offset) = (r.u32()?, r.u64()?);
-                return Ok((group, Message::SnapshotChunk { file, offset, bytes: r.rest().to_vec() }));
+                return Ok((
+                    group,
+                    Message::SnapshotChunk { file, offset, bytes: r.rest().to_vec() },
+                ));
             }
             _ => get_snapshot(kind, &mut r)?,
         };

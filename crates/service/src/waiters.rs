@@ -345,8 +345,8 @@ mod tests {
 
     /// The ticket's turn if it is told now.
     fn now(ticket: &mut Ticket) -> Option<Turn> {
-        let mut never = std::future::pending();
-        let mut turn = Box::pin(ticket.turn(Pin::new(&mut never)));
+        let never = pin!(std::future::pending());
+        let mut turn = pin!(ticket.turn(never));
         match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(turn) => Some(turn),
             Poll::Pending => None,

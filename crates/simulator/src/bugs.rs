@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub enum Bug {
     /// Half of all syncs return before anything is durable.
     SyncBeforeDurable,
-    /// A view shows rows of the state with one posted body changed: replicas differ.
+    /// Now and then a body changes by one bit on its way into the state of one node.
     WrongByteInState,
 }
 

@@ -184,9 +184,8 @@ fn acks<'a>(index: &Index<'a>) -> impl Iterator<Item = (&'a Event, Held)> {
 fn nothing_is_lost(index: &Index<'_>, findings: &mut Findings) {
     let acked: BTreeSet<MessageId> = acks(index).map(|(_, held)| held.message).collect();
     for (uid, posts) in &index.posts {
-        let done = posts
-            .iter()
-            .find(|post| matches!(post.answer, Answer::Posted(_) | Answer::Swapped(_)));
+        let done =
+            posts.iter().find(|post| matches!(post.answer, Answer::Posted(_) | Answer::Swapped(_)));
         let Some(post) = done else { continue };
         findings.looked("Q1 no loss");
         let messages = index.messages_of.get(uid).cloned().unwrap_or_default();
@@ -304,34 +303,48 @@ fn first_deliveries<'a>(index: &Index<'a>, queue: QueueNumber) -> BTreeMap<Uid, 
         .collect()
 }
 
-/// Q7: of two messages posted one after the other, the older is delivered first.
-///
-/// Sorted by post, each first delivery is compared with the earliest among all later posts.
+/// A message of a plain queue: between which moments it was posted, and its first delivery.
+struct Line<'a> {
+    called_ns: u64,
+    /// Of the first answer that says so; a message whose post has no answer is older than none.
+    answered_ns: Option<u64>,
+    /// First uid of its post, and its place there.
+    post: (Uid, usize),
+    first: Delivery<'a>,
+}
+
+fn line_up<'a>(index: &Index<'a>, queue: QueueNumber) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for (uid, first) in first_deliveries(index, queue) {
+        let Some(posts) = index.posts.get(&uid) else { continue };
+        let Op::Post { uids, .. } = &posts[0].op else { continue };
+        let answered = posts.iter().filter(|post| matches!(post.answer, Answer::Posted(_)));
+        lines.push(Line {
+            called_ns: posts.iter().map(|post| post.called_ns).min().unwrap_or(u64::MAX),
+            answered_ns: answered.map(|post| post.answered_ns).min(),
+            post: (uids[0], uids.iter().position(|other| *other == uid).unwrap_or(0)),
+            first,
+        });
+    }
+    lines
+}
+
+/// Q7: of two messages posted one after the other, or in one post, the older is delivered first.
 fn first_deliveries_keep_order(index: &Index<'_>, findings: &mut Findings) {
     for queue in (0..crate::workload::QUEUES).filter(|queue| kind_of(*queue) == Kind::Plain) {
-        let first = first_deliveries(index, queue);
-        let mut posted: Vec<(&Event, usize, Delivery<'_>)> = Vec::new();
-        for event in index.events {
-            if let (Op::Post { queue: to, uids, .. }, Answer::Posted(_)) = (&event.op, &event.answer)
-                && *to == queue
-            {
-                let known = uids.iter().enumerate();
-                posted.extend(known.filter_map(|(place, uid)| {
-                    first.get(uid).map(|delivery| (event, place, *delivery))
-                }));
-            }
-        }
-        for (older, older_place, older_first) in &posted {
-            for (younger, younger_place, younger_first) in &posted {
-                let one_post = std::ptr::eq(*older, *younger) && older_place < younger_place;
-                if !(older.answered_ns < younger.called_ns || one_post) {
+        let lines = line_up(index, queue);
+        for older in &lines {
+            for younger in &lines {
+                let one_post = older.post.0 == younger.post.0 && older.post.1 < younger.post.1;
+                let after = older.answered_ns.is_some_and(|at| at < younger.called_ns);
+                if !(after || one_post) {
                     continue;
                 }
                 findings.looked("Q7 order");
-                if younger_first.generation() < older_first.generation() {
+                if younger.first.generation() < older.first.generation() {
                     let text = format!(
                         "queue {queue}: {:?} was posted before {:?} and delivered after it",
-                        older_first.got, younger_first.got
+                        older.first.got, younger.first.got
                     );
                     findings.blame("Q7 order", text);
                 }
@@ -435,12 +448,10 @@ fn swaps_are_whole(index: &Index<'_>, findings: &mut Findings) {
         }
         findings.looked("P4 whole transaction");
         let posted = index.messages_of.contains_key(uid);
-        let others = acks(index).any(|(other, ack)| {
-            ack.message == held.message && !std::ptr::eq(other, event)
-        });
+        let others = acks(index)
+            .any(|(other, ack)| ack.message == held.message && !std::ptr::eq(other, event));
         let later = index.deliveries.get(&held.message).and_then(|all| all.last());
-        let returned =
-            later.is_some_and(|last| last.generation() > held.reservation.generation());
+        let returned = later.is_some_and(|last| last.generation() > held.reservation.generation());
         if posted && returned {
             findings.blame("P4 whole transaction", format!("posted, but not acked: {event:?}"));
         }

@@ -171,9 +171,8 @@ fn a_released_message_keeps_its_place() {
 
 #[test]
 fn the_next_of_a_key_waits() {
-    let post = |story: Story, uid| {
-        story.post(3, uid, Answer::Posted(vec![message(uid)]), 0, Some(1))
-    };
+    let post =
+        |story: Story, uid| story.post(3, uid, Answer::Posted(vec![message(uid)]), 0, Some(1));
     let story = post(post(Story::default(), 1), 2).gets(3, 1, 1, 1).gets(3, 2, 2, 1);
     let story = story.wait(100).gets(3, 1, 3, 2).acks(3, 1, 3).acks(3, 2, 2);
     assert_eq!(story.broken(), ["P2 key order"]);
@@ -190,9 +189,8 @@ fn a_delay_is_waited_for() {
 
 #[test]
 fn half_a_transaction_is_found() {
-    let swap = |story: Story| {
-        story.tell(Op::Swap { held: held(0, 1, 1), to: 1, uid: 2 }, Answer::Unknown)
-    };
+    let swap =
+        |story: Story| story.tell(Op::Swap { held: held(0, 1, 1), to: 1, uid: 2 }, Answer::Unknown);
     let begin = || swap(Story::default().posts(0, 1).gets(0, 1, 1, 1));
     assert_eq!(begin().broken(), ["P4 whole transaction"]);
     let posted_only = begin().gets(1, 2, 2, 1).acks(1, 2, 2).wait(100).gets(0, 1, 3, 2);

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bessemer_model::{Failure, Millis, NodeId, NotDone, Outcome, Request};
+use bessemer_replica::Replica;
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::{ClusterStatus, Consensus};
 use openraft_rt::{Oneshot as _, OneshotSender};
 
+use crate::node::SimWorld;
 use crate::runtime::{Life, Oneshot, Sim, Timeout};
 use crate::seed::Rng;
 
@@ -21,7 +23,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Door {
     pub life: Life,
-    pub consensus: Arc<dyn Consensus>,
+    pub replica: Replica<SimWorld>,
 }
 
 /// All doors. Cheap to clone.
@@ -63,7 +65,7 @@ impl Doors {
 
     /// Log time of the newest entry applied on `node`.
     pub fn log_time(&self, node: NodeId) -> Option<Millis> {
-        self.door(node).map(|door| door.consensus.log_time())
+        self.door(node).map(|door| door.replica.log_time())
     }
 
     /// The status of every node whose door is open.
@@ -71,7 +73,7 @@ impl Doors {
         self.nodes
             .iter()
             .filter_map(|node| self.door(*node))
-            .map(|door| door.consensus.status())
+            .map(|door| door.replica.status())
             .collect()
     }
 
@@ -81,10 +83,10 @@ impl Doors {
         &self,
         door: Door,
         patience: Duration,
-        call: impl FnOnce(Arc<dyn Consensus>) -> BoxFuture<'static, T>,
+        call: impl FnOnce(Replica<SimWorld>) -> BoxFuture<'static, T>,
     ) -> Option<T> {
         let (sender, receiver) = Oneshot::channel();
-        let call = call(door.consensus);
+        let call = call(door.replica);
         self.sim.spawn(door.life, async move {
             // A client that hung up does not want the answer.
             let _ = sender.send(call.await);
@@ -105,8 +107,8 @@ impl Doors {
             self.sim.sleep(Duration::from_millis(10)).await;
             return Err(Failure::NotDone(NotDone::ShuttingDown));
         };
-        let answer = self.call(door, patience, move |consensus| {
-            Box::pin(async move { consensus.propose(request, patience).await })
+        let answer = self.call(door, patience, move |replica| {
+            Box::pin(async move { replica.propose(request, patience).await })
         });
         answer.await.unwrap_or(Err(Failure::Unknown))
     }

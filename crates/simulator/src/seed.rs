@@ -25,10 +25,10 @@ impl Rng {
 
     /// An independent stream, so that more draws in one part of the world leave the others alone.
     pub fn fork(&mut self) -> Rng {
-        Rng::new(self.next())
+        Rng::new(self.draw())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let shifted = s[1] << 17;
@@ -45,7 +45,7 @@ impl Rng {
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "a choice among nothing");
         // The bias of the multiplication is below 2^-40 for every bound used here.
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..=high`.
@@ -80,7 +80,7 @@ mod tests {
     fn the_same_seed_gives_the_same_numbers_and_another_does_not() {
         let draw = |seed| -> Vec<u64> {
             let mut rng = Rng::new(seed);
-            (0..8).map(|_| rng.next()).collect()
+            (0..8).map(|_| rng.draw()).collect()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

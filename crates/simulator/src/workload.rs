@@ -369,7 +369,9 @@ pub async fn drain(workload: &Workload, rng: &mut Rng, limit: Duration) -> bool 
                     for got in gots {
                         let (message, reservation) = (got.message, got.reservation);
                         let node = workload.doors.any(rng);
-                        workload.call(node, Op::Ack(Held { queue, message, reservation }), None).await;
+                        workload
+                            .call(node, Op::Ack(Held { queue, message, reservation }), None)
+                            .await;
                     }
                 }
                 _ => sure = false,

@@ -106,7 +106,7 @@ fn command(world: &World, words: &[&str]) -> Command {
                 id: TokenId::new(long(id)),
                 secret_hash: [3; 32],
                 role: Role::Member,
-                name: rest.first().map_or("", |name| name).repeat(1).as_str().into(),
+                name: rest.first().copied().unwrap_or_default().into(),
                 expires_at: None,
             },
         },

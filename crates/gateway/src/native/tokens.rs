@@ -1,5 +1,6 @@
 //! Tokens of `/v1`. The secret is in the answer to the creation, and nowhere else.
 
+use bessemer_model::limits::{PER_PAGE_DEFAULT, PER_PAGE_MAX};
 use bessemer_model::{Millis, Role, TokenId, TokenRecord};
 use bessemer_service::{Freshness, NewToken};
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,11 @@ fn show(record: &TokenRecord) -> Shown<'_> {
 
 pub(super) async fn list(call: Call) -> Result<Reply, Refusal> {
     let freshness = call.freshness();
-    let found = call.service.list_tokens(&call.caller, &call.project(), freshness).await?;
+    let per_page = call.query.number("per_page", PER_PAGE_DEFAULT, PER_PAGE_MAX)?;
+    let previous = call.query.get("previous").unwrap_or("");
+    let project = call.project();
+    let found =
+        call.service.list_tokens(&call.caller, &project, previous, per_page, freshness).await?;
     let tokens = found.iter().map(show).collect();
     Ok(Reply::ok(&Listed { tokens }).stale(freshness == Freshness::Stale))
 }

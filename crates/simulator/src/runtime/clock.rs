@@ -51,7 +51,8 @@ impl Clock {
     /// The first true time at which local time is `local_ns` or later.
     pub(crate) fn true_ns(&self, local_ns: u64) -> u64 {
         let left = u128::from(local_ns.saturating_sub(self.local_ns)) * MILLION as u128;
-        self.true_ns.saturating_add(u64::try_from(left.div_ceil(self.rate as u128)).unwrap_or(u64::MAX))
+        self.true_ns
+            .saturating_add(u64::try_from(left.div_ceil(self.rate as u128)).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn wall_ms(&self, now_ns: u64) -> u64 {

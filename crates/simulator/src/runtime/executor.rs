@@ -131,9 +131,8 @@ fn poll_task(shared: &Arc<Shared>, id: TaskId) {
         Some((task.life, future, task.waker.clone()))
     });
     let Some((life, mut future, waker)) = taken else { return };
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        future.as_mut().poll(&mut Context::from_waker(&waker))
-    }));
+    let polled =
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
     let mut state = shared.lock();
     match polled {
         Ok(Poll::Pending) => {

@@ -32,7 +32,9 @@ impl Sub<Duration> for Instant {
     type Output = Instant;
 
     fn sub(self, length: Duration) -> Instant {
-        Instant(self.0.checked_sub(nanos(length)).expect("no instant lies before the clock's start"))
+        Instant(
+            self.0.checked_sub(nanos(length)).expect("no instant lies before the clock's start"),
+        )
     }
 }
 

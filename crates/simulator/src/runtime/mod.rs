@@ -206,8 +206,12 @@ impl Sim {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClockChange {
     /// The rate: at most 100,000 ppm either way.
-    Drift { ppm: i64 },
-    JumpWall { by_ms: i64 },
+    Drift {
+        ppm: i64,
+    },
+    JumpWall {
+        by_ms: i64,
+    },
     /// True rate and true wall time.
     SetRight,
 }
@@ -239,7 +243,7 @@ impl Runtime for NodeRuntime {
     }
 
     fn random(&self) -> u64 {
-        self.shared.lock().rng.next()
+        self.shared.lock().rng.draw()
     }
 }
 
@@ -281,7 +285,10 @@ impl AsyncRuntime for SimRuntime {
     }
 
     #[track_caller]
-    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Timeout<F> {
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(
+        duration: Duration,
+        future: F,
+    ) -> Timeout<F> {
         Timeout::new(future, Self::sleep(duration))
     }
 
@@ -299,7 +306,7 @@ impl AsyncRuntime for SimRuntime {
 
     #[track_caller]
     fn thread_rng() -> SmallRng {
-        SmallRng::seed_from_u64(executor::current().lock().rng.next())
+        SmallRng::seed_from_u64(executor::current().lock().rng.draw())
     }
 
     /// A simulation of seed 0; `threads` does not matter.

@@ -16,10 +16,15 @@ use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
+/// More calls than any run makes.
+const NEVER: u64 = 1 << 40;
+
 struct State {
     rng: Rng,
     /// The operation at which the power fails, while that is planned.
     power_fails_at: Option<u64>,
+    /// Syncs were told to fail, or room was taken away, in the present life.
+    failed_on_purpose: bool,
     bug: Option<Bug>,
     counters: DiskCounters,
 }
@@ -47,9 +52,15 @@ pub struct Disk {
 impl Disk {
     pub fn new(sim: &Sim, node: NodeId, capacity_bytes: u64, bug: Option<Bug>) -> Disk {
         let mut rng = sim.fork_rng();
-        let memory = MemoryDisk::new(rng.next());
+        let memory = MemoryDisk::new(rng.draw());
         memory.set_capacity_bytes(capacity_bytes);
-        let state = State { rng, power_fails_at: None, bug, counters: DiskCounters::default() };
+        let state = State {
+            rng,
+            power_fails_at: None,
+            failed_on_purpose: false,
+            bug,
+            counters: DiskCounters::default(),
+        };
         Disk { sim: sim.clone(), node, memory, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -64,13 +75,13 @@ impl Disk {
 
     /// Takes the power away: what was not synced is lost, whole or in part.
     pub fn cut_power(&self) {
-        self.lock().power_fails_at = None;
+        self.works_again();
         self.memory.crash();
     }
 
     /// Ends the process: what was written stays, though it is not durable yet.
     pub fn kill(&self) {
-        self.lock().power_fails_at = None;
+        self.works_again();
         self.memory.kill();
     }
 
@@ -80,8 +91,23 @@ impl Disk {
         self.memory.power_fails_after(calls);
     }
 
+    /// Takes back a planned power failure. What has failed, has failed.
+    pub fn works_again(&self) {
+        let mut state = self.lock();
+        state.failed_on_purpose = false;
+        if state.power_fails_at.take().is_some() {
+            self.memory.power_fails_after(NEVER);
+        }
+    }
+
+    /// A process that ends now has a reason.
+    pub fn failed_on_purpose(&self) -> bool {
+        self.lock().failed_on_purpose
+    }
+
     /// Lets every sync fail, until the process ends.
     pub fn fail_syncs(&self) {
+        self.lock().failed_on_purpose = true;
         self.memory.fail_syncs();
     }
 

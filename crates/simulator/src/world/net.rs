@@ -182,8 +182,7 @@ impl SimNet {
     /// Breaks every stream that one of the two nodes has on `channel` with the other.
     pub fn break_streams(&self, one: NodeId, other: NodeId, channel: Channel) {
         self.break_pipes(|_, pipe| {
-            pipe.channel == channel
-                && (pipe.from, pipe.to) == (one.min(other), one.max(other))
+            pipe.channel == channel && (pipe.from, pipe.to) == (one.min(other), one.max(other))
         });
     }
 
@@ -398,7 +397,10 @@ impl NodeNet {
         Ok((
             channel,
             SimSender { end: End { net: net.clone(), pipe: there, life: self.life } },
-            SimReceiver { end: End { net: net.clone(), pipe: back, life: self.life }, arrival: None },
+            SimReceiver {
+                end: End { net: net.clone(), pipe: back, life: self.life },
+                arrival: None,
+            },
         ))
     }
 }
@@ -529,9 +531,9 @@ impl SimSender {
 
 /// Enough of a message's content to notice that two runs differ.
 fn fingerprint(message: &[u8]) -> u32 {
-    message.iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    message
+        .iter()
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 impl NetSender for SimSender {

@@ -11,10 +11,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bessemer_seam::kv::{Kv, KvRead, Table, WriteBatch};
+use bessemer_seam::kv::{Kv, KvRead, Table, Write, WriteBatch};
 use bessemer_seam::kv_memory::{MemoryKv, MemoryView};
-use bessemer_seam::state_store::{Checkpoint, SnapshotFile, StateStore, Staging};
+use bessemer_seam::state_store::{Checkpoint, SnapshotFile, Staging, StateStore};
 
+use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
@@ -27,6 +28,7 @@ struct Directory {
     newest: Option<(String, SimCheckpoint)>,
     /// By label: the files announced, and the bytes held of each.
     staged: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    bug: Option<Bug>,
     counters: StateCounters,
 }
 
@@ -47,12 +49,13 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    pub fn new(sim: &Sim) -> StateDirectory {
+    pub fn new(sim: &Sim, bug: Option<Bug>) -> StateDirectory {
         let directory = Directory {
             rng: sim.fork_rng(),
             current: MemoryKv::new(),
             newest: None,
             staged: BTreeMap::new(),
+            bug,
             counters: StateCounters::default(),
         };
         StateDirectory { sim: sim.clone(), directory: Arc::new(Mutex::new(directory)) }
@@ -140,8 +143,14 @@ impl Kv for SimKv {
         self.map.view()
     }
 
-    fn write(&self, batch: WriteBatch) -> io::Result<()> {
-        let flush = self.store.call()?.rng.chance(BACKGROUND_FLUSH_PER_MILLION);
+    fn write(&self, mut batch: WriteBatch) -> io::Result<()> {
+        let flush = {
+            let mut directory = self.store.call()?;
+            if directory.bug == Some(Bug::WrongByteInState) && directory.rng.chance(20_000) {
+                change_a_body(&mut batch);
+            }
+            directory.rng.chance(BACKGROUND_FLUSH_PER_MILLION)
+        };
         self.map.write(batch)?;
         if flush { self.map.flush() } else { Ok(()) }
     }
@@ -149,6 +158,18 @@ impl Kv for SimKv {
     fn flush(&self) -> io::Result<()> {
         drop(self.store.call()?);
         self.map.flush()
+    }
+}
+
+/// The planted bug: one bit of the last body in the batch.
+fn change_a_body(batch: &mut WriteBatch) {
+    for write in batch.writes.iter_mut().rev() {
+        if let Write::Put { table: Table::Body, value, .. } = write
+            && let Some(last) = value.last_mut()
+        {
+            *last ^= 1;
+            return;
+        }
     }
 }
 
@@ -309,7 +330,9 @@ impl Staging for SimStaging {
             .staged
             .get_mut(&self.label)
             .and_then(|files| files.get_mut(file))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the snapshot has no such file"))?;
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, "the snapshot has no such file")
+            })?;
         if offset != held.len() as u64 {
             let text = format!("{} bytes are held, not {offset}", held.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -329,7 +352,7 @@ mod tests {
 
     fn store() -> (Sim, StateDirectory, SimStateStore) {
         let sim = SimRuntime::with_seed(1, TraceTo::Hash).sim();
-        let directory = StateDirectory::new(&sim);
+        let directory = StateDirectory::new(&sim, None);
         let life = sim.begin_life(NodeId(1), Clock::exact());
         let store = directory.open_for(life);
         (sim, directory, store)

@@ -4,6 +4,7 @@
 //! Invariants: SIGTERM ends the process within `drain_ms_max` and a second; a failure that
 //! leaves the state in doubt ends it at once, by abort, whatever else runs.
 
+mod metrics;
 mod open;
 mod stop;
 
@@ -135,22 +136,27 @@ impl Running {
         let runtime = TokioRuntime::new();
         let world = RealWorld::new(runtime.clone(), net);
         let options = options(config, boot.count);
-        let node = Node::start(world, options, log, state)
+        let node = Node::start(world, options, log.clone(), state)
             .await
             .map_err(|e| ended(Exit::Fatal, format!("cannot start: {e}")))?;
         let http_listener = listen(config.http_listen, "http_listen").await?;
         let mut registry = Registry::default();
-        let metrics = DoorMetrics::register(&mut registry);
+        let doors = DoorMetrics::register(&mut registry);
+        metrics::register(&mut registry, log, node.replica().clone());
         let (http_stop, http_stopped) = watch::channel(false);
         let (ops_stop, ops_stopped) = watch::channel(false);
         let http = tokio::spawn(serve_http(
             http_listener,
             node.service().clone(),
-            metrics.clone(),
+            doors.clone(),
             http_options(config),
             until_true(http_stopped),
         ));
-        let handles = OpsHandles { service: node.service().clone(), metrics, registry: Arc::new(registry) };
+        let handles = OpsHandles {
+            service: node.service().clone(),
+            metrics: doors,
+            registry: Arc::new(registry),
+        };
         let ops = tokio::spawn(serve_ops(ops_listener, handles, until_true(ops_stopped)));
         tracing::info!(http = %config.http_listen, ops = %config.ops_listen, "serving");
         Ok(Running {
@@ -190,6 +196,7 @@ fn options(config: &NodeConfig, boot: bessemer_model::BootCount) -> NodeOptions 
     replica.election_timeout_ms_max = config.election_ms_max;
     replica.heartbeat_interval_ms = config.heartbeat_ms;
     replica.log_bytes_max = config.log_bytes_max;
+    replica.shutdown_ms_max = stop::REPLICA_STOP_MS;
     let admin_token = (!config.admin_token.is_empty()).then(|| config.admin_token.clone());
     let service = ServiceOptions {
         admin_token,

@@ -45,6 +45,6 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
     let storage =
         StorageOptions { block_cache_bytes: config.block_cache_bytes, ..StorageOptions::default() };
     let state =
-        RocksStore::open(dir.join(STATE_DIR), storage).map_err(|e| failed("the state", &e))?;
+        RocksStore::open(&dir.join(STATE_DIR), storage).map_err(|e| failed("the state", &e))?;
     Ok(Opened { boot, log, state })
 }

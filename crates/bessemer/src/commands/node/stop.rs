@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::Running;
 
 /// Requests under way may finish for this long.
-pub const HTTP_DRAIN: Duration = Duration::from_secs(3);
+pub const HTTP_DRAIN: Duration = Duration::from_secs(2);
+/// Handing over leadership, and ending tasks, may each take this long.
+pub const REPLICA_STOP_MS: u64 = 2_500;
 
 /// Stops everything within `longest`.
 pub async fn drain(running: Running, longest: Duration) {

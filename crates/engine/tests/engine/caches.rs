@@ -1,0 +1,139 @@
+//! Caches and commits change nothing: the same entries give the same rows and the same answers,
+//! whatever was forgotten between them and however they were grouped into commits.
+
+use bessemer_engine::{Engine, Told, encode_batch, encode_part};
+use bessemer_model::{BootCount, Command, GroupId, LaneSeq, LogIndex, NodeId, ProjectId, Request};
+use bessemer_seam::kv_memory::MemoryKv;
+
+use crate::operations::{Operations, PROJECTS, quota};
+use crate::world::{ME, SECRET};
+
+/// One node applying entries.
+struct Node {
+    engine: Engine<MemoryKv>,
+    kv: MemoryKv,
+}
+
+impl Node {
+    fn new(me: NodeId) -> Node {
+        let kv = MemoryKv::new();
+        Node { engine: Engine::open(kv.clone(), GroupId(0), me).unwrap(), kv }
+    }
+}
+
+/// Entries of one to five random requests each. They learn from a node of their own.
+fn entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
+    let mut operations = Operations::new(seed);
+    let mut node = Node::new(ME);
+    let mut entries = Vec::new();
+    for index in 1..=count {
+        let mut requests = Vec::new();
+        if index == 1 {
+            let command = Command::InitGroup { cluster_version: 1, secret: SECRET };
+            requests.push(Request { project: ProjectId::new(""), retry: None, command });
+            for id in PROJECTS {
+                let command = Command::CreateProject { name: "first".into(), quota: quota() };
+                requests.push(Request { project: ProjectId::new(id), retry: None, command });
+            }
+        } else {
+            // What one hears, one may name from the next entry on.
+            for _ in 0..=operations.chance.below(5) {
+                requests.push(operations.next().1);
+            }
+        }
+        let lane = LaneSeq { node: ME, boot: BootCount(1), seq: index };
+        let batch = encode_batch(operations.now, &[encode_part(Some(lane), &requests)]);
+        let told = node.engine.apply(LogIndex(index), &batch).unwrap();
+        let bessemer_engine::PartResult::Fresh(results) = &told.parts[0].result else {
+            panic!("{told:?}")
+        };
+        if let (Some(request), Some(Ok(outcome))) = (requests.last(), results.last()) {
+            operations.hear(&request.command, outcome);
+        }
+        entries.push(batch);
+    }
+    entries
+}
+
+fn count() -> u64 {
+    if cfg!(debug_assertions) { 3_000 } else { 30_000 }
+}
+
+/// Applies the entries, with `between` called before each.
+fn replay(
+    entries: &[Vec<u8>],
+    me: NodeId,
+    mut between: impl FnMut(&mut Node, u64),
+) -> (Node, Vec<Told>) {
+    let mut node = Node::new(me);
+    let mut told = Vec::new();
+    for (entry, index) in entries.iter().zip(1..) {
+        between(&mut node, index);
+        told.push(node.engine.apply(LogIndex(index), entry).unwrap());
+    }
+    node.engine.commit(&[]).unwrap();
+    (node, told)
+}
+
+fn same(one: &(Node, Vec<Told>), other: &(Node, Vec<Told>)) {
+    for (place, (one, other)) in one.1.iter().zip(&other.1).enumerate() {
+        assert_eq!(one, other, "entry {}", place + 1);
+    }
+    assert_eq!(one.0.engine.applied(), other.0.engine.applied());
+    let (one, other) = (one.0.kv.dump(), other.0.kv.dump());
+    assert_eq!(one.len(), other.len());
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
+fn forgetting_everything_before_each_entry_changes_nothing() {
+    let entries = entries(7, count());
+    let warm = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
+    let cold = replay(&entries, ME, |node, _| {
+        node.engine.clear_caches();
+        node.engine.commit(&[]).unwrap();
+    });
+    same(&warm, &cold);
+    let lazy = replay(&entries, ME, |node, index| {
+        if index % 3 == 0 {
+            node.engine.clear_caches();
+        }
+    });
+    same(&warm, &lazy);
+}
+
+#[test]
+fn grouping_entries_into_commits_changes_nothing() {
+    let entries = entries(8, count());
+    let each = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
+    let every_50 = replay(&entries, ME, |node, index| {
+        if index % 50 == 0 {
+            node.engine.commit(&[]).unwrap();
+        }
+    });
+    same(&each, &every_50);
+}
+
+#[test]
+fn a_restart_at_any_commit_changes_nothing() {
+    let entries = entries(9, count());
+    let through = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
+    let restarted = replay(&entries, ME, |node, index| {
+        node.engine.commit(&[]).unwrap();
+        if index % 17 == 0 {
+            node.engine = Engine::open(node.kv.clone(), GroupId(0), ME).unwrap();
+        }
+    });
+    same(&through, &restarted);
+}
+
+#[test]
+fn who_i_am_changes_no_row() {
+    let entries = entries(10, count());
+    let mine = replay(&entries, ME, |_, _| {});
+    let theirs = replay(&entries, NodeId(9), |_, _| {});
+    assert_eq!(mine.0.kv.dump(), theirs.0.kv.dump());
+    assert_ne!(mine.1, theirs.1, "bodies go to the node that asked");
+}

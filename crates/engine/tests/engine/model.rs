@@ -1,0 +1,180 @@
+//! The engine against the reference: random requests, every answer compared, and all that can be
+//! seen from outside at the end.
+//!
+//! `BESSEMER_MODEL_OPS` sets the number of requests, `BESSEMER_MODEL_SEED` the seed.
+
+use bessemer_engine::read;
+use bessemer_model::limits::{
+    MESSAGE_EXPIRATION_MAX, MESSAGE_EXPIRATION_MIN, MESSAGE_TIMEOUT_MAX, MESSAGE_TIMEOUT_MIN,
+    RESERVE_COUNT_MAX,
+};
+use bessemer_model::rejection::{Counted, Timed};
+use bessemer_model::{
+    Command, DeadLetterPatch, Millis, Outcome, ProjectId, QueueName, Rejection,
+};
+use bessemer_seam::kv::Kv;
+
+use crate::operations::{Operations, PROJECTS, QUEUES, quota};
+use crate::reference::Reference;
+use crate::world::World;
+
+/// Ranges the random requests may leave, in check order.
+pub fn check_ranges(command: &Command) -> Result<(), Rejection> {
+    match command {
+        Command::PostMessages { messages, .. } => {
+            let (min, max) = (MESSAGE_EXPIRATION_MIN, MESSAGE_EXPIRATION_MAX);
+            let lives = messages.iter().filter_map(|message| message.expiration);
+            lives.map(|life| in_time(Timed::MessageExpiration, life, min, max)).collect()
+        }
+        Command::PutQueue { patch, .. } => {
+            let (min, max) = (MESSAGE_TIMEOUT_MIN, MESSAGE_TIMEOUT_MAX);
+            if let Some(timeout) = patch.message_timeout {
+                in_time(Timed::MessageTimeout, timeout, min, max)?;
+            }
+            let (min, max) = (MESSAGE_EXPIRATION_MIN, MESSAGE_EXPIRATION_MAX);
+            if let Some(life) = patch.message_expiration {
+                in_time(Timed::MessageExpiration, life, min, max)?;
+            }
+            match &patch.dead_letter {
+                Some(DeadLetterPatch::Set { max_reservations: Some(0), .. }) => {
+                    let (what, count_max) = (Counted::MaxReservations, 1000);
+                    Err(Rejection::CountOutOfRange { what, count: 0, count_max })
+                }
+                _ => Ok(()),
+            }
+        }
+        Command::ReserveMessages { count, timeout, .. } => {
+            if !(1..=RESERVE_COUNT_MAX).contains(count) {
+                let (what, count) = (Counted::Reservations, u64::from(*count));
+                return Err(Rejection::CountOutOfRange { what, count, count_max: 100 });
+            }
+            timeout.map_or(Ok(()), check_timeout)
+        }
+        Command::TouchMessage { timeout, .. } => timeout.map_or(Ok(()), check_timeout),
+        _ => Ok(()),
+    }
+}
+
+fn check_timeout(timeout: Millis) -> Result<(), Rejection> {
+    in_time(Timed::MessageTimeout, timeout, MESSAGE_TIMEOUT_MIN, MESSAGE_TIMEOUT_MAX)
+}
+
+fn in_time(what: Timed, given: Millis, min: Millis, max: Millis) -> Result<(), Rejection> {
+    if given < min || given > max {
+        return Err(Rejection::TimeOutOfRange { what, given, min, max });
+    }
+    Ok(())
+}
+
+/// Bodies of repeated outcomes are compared where both sides have them.
+fn without_bodies(mut outcome: Outcome) -> Outcome {
+    match &mut outcome {
+        Outcome::Reserved { messages } => messages.iter_mut().for_each(|one| one.body = None),
+        Outcome::Transacted { outcomes } => {
+            for one in outcomes {
+                *one = without_bodies(one.clone());
+            }
+        }
+        _ => {}
+    }
+    outcome
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn the_engine_keeps_the_promises_of_the_reference() {
+    let count = number("BESSEMER_MODEL_OPS", if cfg!(debug_assertions) { 20_000 } else { 1_000_000 });
+    let seed = number("BESSEMER_MODEL_SEED", 1);
+    let mut operations = Operations::new(seed);
+    let mut world = World::empty();
+    world.say("init");
+    let mut reference = Reference::new();
+    let mut done = std::collections::BTreeMap::<&str, u64>::new();
+    for step in 0..count {
+        if step % 5_000 == 4_999 {
+            world.restart();
+            compare(&world, &reference);
+        }
+        let (now, request) = if step < 2 {
+            let command = Command::CreateProject { name: "first".into(), quota: quota() };
+            let project = ProjectId::new(PROJECTS[step as usize]);
+            (Millis(0), bessemer_model::Request { project, retry: None, command })
+        } else {
+            operations.next()
+        };
+        world.set_time(now);
+        let (answer, _) = world.request(request.clone());
+        let expected = reference.apply(now.0, &request, &answer);
+        if request.retry.is_none() {
+            assert_eq!(answer, expected, "seed {seed}, step {step}, {now}: {request:?}");
+        } else {
+            let (answer, expected) =
+                (answer.clone().map(without_bodies), expected.map(without_bodies));
+            assert_eq!(answer, expected, "seed {seed}, step {step}, {now}: {request:?}");
+        }
+        match &answer {
+            Ok(outcome) => {
+                operations.hear(&request.command, outcome);
+                *done.entry(outcome_name(outcome)).or_default() += 1;
+            }
+            Err(rejection) => *done.entry(rejection.code()).or_default() += 1,
+        }
+    }
+    compare(&world, &reference);
+    assert!(done.len() >= 23, "every outcome and refusal was met: {done:?}");
+}
+
+/// Compares all that can be read: lists, counters, messages, order.
+fn compare(world: &World, reference: &Reference) {
+    let view = world.engine.kv().view();
+    for id in PROJECTS.map(ProjectId::new) {
+        let info = read::project(&view, &id).unwrap();
+        let Some(project) = reference.projects.get(&id) else {
+            assert_eq!(info, None);
+            continue;
+        };
+        assert_eq!(info.unwrap().usage, project.usage());
+        let names = read::list_queues(&view, &id, "", "", 100).unwrap();
+        assert!(names.iter().eq(project.queues.keys()), "{names:?}");
+        for name in QUEUES.map(QueueName::new) {
+            let info = read::queue_info(&view, &id, &name).unwrap();
+            let Some(queue) = project.queues.get(&name) else {
+                assert_eq!(info, None);
+                continue;
+            };
+            let info = info.unwrap();
+            assert_eq!(info.size, queue.messages.len() as u64);
+            assert_eq!((info.total, info.settings), (queue.total, queue.settings.clone()));
+            let peeked = read::peek(&view, &id, &name, 100).unwrap().unwrap();
+            let peeked: Vec<_> = peeked.into_iter().map(|message| message.id).collect();
+            let ready = queue.ready();
+            let ready: Vec<_> = ready.iter().take(100).map(|at| queue.messages[at].id).collect();
+            assert_eq!(peeked, ready);
+            for message in queue.messages.values() {
+                let found = read::get_message(&view, &id, &name, message.id).unwrap().unwrap();
+                let expected = (message.id, message.body.clone(), message.count);
+                assert_eq!((found.id, found.body, found.reserved_count), expected);
+            }
+        }
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "Done",
+        Outcome::ProjectCreated { .. } => "ProjectCreated",
+        Outcome::TokenCreated { .. } => "TokenCreated",
+        Outcome::QueuePut { .. } => "QueuePut",
+        Outcome::QueueDeleted => "QueueDeleted",
+        Outcome::Posted { .. } => "Posted",
+        Outcome::Reserved { .. } => "Reserved",
+        Outcome::Deleted { .. } => "Deleted",
+        Outcome::Touched { .. } => "Touched",
+        Outcome::Released => "Released",
+        Outcome::Cleared => "Cleared",
+        Outcome::Transacted { .. } => "Transacted",
+    }
+}

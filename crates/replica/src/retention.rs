@@ -1,0 +1,136 @@
+//! When a snapshot is taken and how much log is kept.
+//!
+//! Not here: taking it (`state_machine.rs`). openraft's own policy is off: this task alone decides.
+//! Invariants: nothing is purged that this node needs after a crash (snapshot, last completed
+//! flush), that a transfer under way needs, or, while the log is small enough, that a follower
+//! needs; the log is bounded by `log_bytes_max` once a snapshot can be taken.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bessemer_model::LogIndex;
+use bessemer_seam::kv::Kv;
+use openraft::AsyncRuntime;
+
+use crate::codec::{log_index, raft_index};
+use crate::event::{lock, unless};
+use crate::shared::Shared;
+use crate::watch::metrics_of;
+use crate::world::World;
+
+/// Points kept of the log's growth; older ones are merged.
+const SAMPLES_MAX: usize = 4096;
+
+/// How much log there is behind which index: sampled, since the log itself only knows the sum.
+#[derive(Default)]
+struct Growth {
+    /// Applied index, and log bytes applied up to it since the start of this process.
+    samples: VecDeque<(LogIndex, u64)>,
+}
+
+impl Growth {
+    fn sample(&mut self, index: LogIndex, bytes: u64) {
+        if self.samples.back().is_none_or(|(last, _)| *last < index) {
+            self.samples.push_back((index, bytes));
+        }
+        if self.samples.len() > SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The highest sampled index with at least `bytes` of log after it; 0 when there is none.
+    fn behind(&self, bytes: u64) -> LogIndex {
+        let Some((_, newest)) = self.samples.back() else { return LogIndex(0) };
+        let enough = self.samples.iter().rev().find(|(_, at)| newest - at >= bytes);
+        enough.map_or(LogIndex(0), |(index, _)| *index)
+    }
+}
+
+/// Looks every `snapshot_check_ms`, as long as the replica lives.
+pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
+    let interval = Duration::from_millis(shared.options.snapshot_check_ms);
+    let mut growth = Growth::default();
+    loop {
+        if unless(&shared.stop, shared.runtime.sleep(interval)).await.is_none() {
+            return;
+        }
+        growth.sample(shared.progress.get().index, shared.retention.bytes_total());
+        match unless(&shared.stop, look(&shared, &growth)).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                return shared.fatal.report(format_args!("keeping a snapshot: {error}"));
+            }
+        }
+    }
+}
+
+async fn look<W: World>(shared: &Arc<Shared<W>>, growth: &Growth) -> io::Result<()> {
+    if shared.retention.is_receiving() {
+        return Ok(());
+    }
+    let held_bytes = shared.group_log.state().entry_bytes;
+    let due = shared.retention.bytes_since() >= shared.options.snapshot_every_bytes;
+    // Also after a restart, when the bytes since the last snapshot are not known.
+    let full = held_bytes > shared.options.log_bytes_max && shared.retention.bytes_since() > 0;
+    if due || full {
+        take(shared).await?;
+    }
+    purge(shared, growth, held_bytes).await;
+    Ok(())
+}
+
+/// Flushes the state in the background, then has the apply worker freeze it.
+pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
+    let applied = shared.progress.get().index;
+    let kv = lock(&shared.kv).clone();
+    W::Rt::spawn_blocking(move || kv.flush()).await??;
+    shared.retention.set_flushed(applied);
+    // Stopped: the watcher of roles reports why.
+    let _ = shared.raft().trigger().snapshot().await;
+    Ok(())
+}
+
+async fn purge<W: World>(shared: &Arc<Shared<W>>, growth: &Growth, held_bytes: u64) {
+    let mut upto = shared.retention.purgeable();
+    upto = upto.min(growth.behind(shared.options.log_bytes_keep));
+    if held_bytes <= shared.options.log_bytes_max {
+        upto = upto.min(needed(shared));
+    }
+    let held_from = shared.group_log.state().first.unwrap_or(u64::MAX);
+    if upto.0 < held_from {
+        return;
+    }
+    if let Some(index) = raft_index(upto) {
+        // Stopped: the watcher of roles reports why.
+        let _ = shared.raft().trigger().purge_log(index).await;
+    }
+}
+
+/// On the leader: the lowest index some member still has to get entries after.
+fn needed<W: World>(shared: &Shared<W>) -> LogIndex {
+    let Some(replication) = metrics_of(shared).replication else { return LogIndex(u64::MAX) };
+    let matched =
+        replication.values().map(|matched| matched.map_or(LogIndex(0), |id| log_index(id.index)));
+    matched.min().unwrap_or(LogIndex(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_finds_the_index_with_enough_log_after_it() {
+        let mut growth = Growth::default();
+        assert_eq!(growth.behind(1), LogIndex(0));
+        for step in 1..=10 {
+            growth.sample(LogIndex(step), step * 100);
+        }
+        assert_eq!(growth.behind(0), LogIndex(10));
+        assert_eq!(growth.behind(250), LogIndex(7));
+        assert_eq!(growth.behind(900), LogIndex(1));
+        assert_eq!(growth.behind(901), LogIndex(0));
+    }
+}

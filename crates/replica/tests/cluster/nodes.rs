@@ -1,0 +1,256 @@
+//! Nodes that can be stopped, cut off, crashed and started again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bessemer_log::memory_disk::MemoryDisk;
+use bessemer_log::{Log, LogOptions};
+use bessemer_model::{
+    BootCount, Command, Failure, LogIndex, NewMessage, NodeId, Outcome, ProjectId, QueueName,
+    Quota, Request,
+};
+use bessemer_replica::{Replica, ReplicaOptions};
+use bessemer_seam::consensus::{ClusterStatus, Consensus, Member};
+
+use crate::net::MemoryHub;
+use crate::state::MemoryState;
+use crate::world::{TestWorld, TokioRuntime};
+
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Disks of one node: what a restart finds.
+#[derive(Clone)]
+pub struct Disks {
+    pub log: MemoryDisk,
+    pub state: MemoryState,
+    pub boot: u64,
+}
+
+/// A running node.
+pub struct Node {
+    pub replica: Replica<TestWorld>,
+    pub log: Log<MemoryDisk>,
+    stop: Arc<AtomicBool>,
+    driver: Option<JoinHandle<()>>,
+}
+
+pub struct Cluster {
+    pub hub: MemoryHub,
+    pub disks: BTreeMap<u64, Disks>,
+    pub nodes: BTreeMap<u64, Node>,
+    options: fn(&mut ReplicaOptions),
+    segment_bytes: u64,
+}
+
+/// Drains the log as the program does: one thread, woken by the log.
+fn drive(log: Log<MemoryDisk>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    log.set_waker(Box::new(move || {
+        // Full means that the driver is already awake.
+        let _ = sender.try_send(());
+    }));
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::SeqCst) {
+            while let Ok(true) = log.drain() {}
+            if log.upkeep().is_err() {
+                return;
+            }
+            let _ = receiver.recv_timeout(Duration::from_millis(20));
+        }
+    })
+}
+
+fn member(node: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        peer_address: format!("node-{node}"),
+        http_address: format!("http-{node}"),
+        voter: true,
+        matched: None,
+    }
+}
+
+impl Cluster {
+    /// Starts `nodes` as the voters of a new cluster.
+    pub async fn start(nodes: u64, options: fn(&mut ReplicaOptions)) -> Cluster {
+        Cluster::start_with(nodes, options, 1 << 20).await
+    }
+
+    pub async fn start_with(
+        nodes: u64,
+        options: fn(&mut ReplicaOptions),
+        segment_bytes: u64,
+    ) -> Cluster {
+        let mut cluster = Cluster {
+            hub: MemoryHub::default(),
+            disks: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            options,
+            segment_bytes,
+        };
+        for node in 1..=nodes {
+            let members = (1..=nodes).map(member).collect();
+            cluster.boot(node, Some(members)).await;
+        }
+        cluster
+    }
+
+    /// Starts `node` on its disks, or on new ones.
+    pub async fn boot(&mut self, node: u64, members: Option<Vec<Member>>) {
+        let disks = self.disks.entry(node).or_insert_with(|| Disks {
+            log: MemoryDisk::new(node),
+            state: MemoryState::default(),
+            boot: 0,
+        });
+        disks.boot += 1;
+        let mut options = ReplicaOptions::new(NodeId(node), "test", BootCount(disks.boot));
+        options.election_timeout_ms_min = 300;
+        options.election_timeout_ms_max = 600;
+        options.heartbeat_interval_ms = 50;
+        options.ping_interval_ms = 100;
+        options.snapshot_check_ms = 50;
+        (self.options)(&mut options);
+        let log_options = LogOptions {
+            segment_bytes: self.segment_bytes,
+            low_water_bytes: 0,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(disks.log.clone(), log_options).expect("the log opens");
+        let stop = Arc::new(AtomicBool::new(false));
+        let driver = drive(log.clone(), stop.clone());
+        let world =
+            TestWorld { runtime: TokioRuntime::shared(), net: self.hub.attach(NodeId(node)) };
+        let started = Replica::start(world, options, log.clone(), disks.state.clone(), members);
+        let replica = started.await.expect("the replica starts");
+        self.nodes.insert(node, Node { replica, log, stop, driver: Some(driver) });
+    }
+
+    /// Stops `node` in good order.
+    pub async fn stop(&mut self, node: u64) {
+        let running = self.nodes.remove(&node).expect("the node runs");
+        running.replica.shutdown().await;
+        self.hub.detach(NodeId(node));
+        running.end();
+    }
+
+    /// Takes the power from `node`; its disks keep what was durable.
+    pub async fn crash(&mut self, node: u64) {
+        let running = self.nodes.remove(&node).expect("the node runs");
+        self.hub.detach(NodeId(node));
+        let disks = self.disks.get_mut(&node).expect("the node has disks");
+        disks.log.crash();
+        disks.state = disks.state.crash();
+        // What still runs can reach neither disks nor peers; end it.
+        running.replica.shutdown().await;
+        running.end();
+    }
+
+    pub fn replica(&self, node: u64) -> &Replica<TestWorld> {
+        &self.nodes[&node].replica
+    }
+
+    pub fn status(&self, node: u64) -> ClusterStatus {
+        self.replica(node).status()
+    }
+
+    /// The node that leads, once every running node agrees on it.
+    pub async fn leader(&self) -> u64 {
+        let agreed = || {
+            let seen: Vec<Option<NodeId>> =
+                self.nodes.keys().map(|node| self.status(*node).leader).collect();
+            let first = seen[0]?;
+            let serving = self.nodes.get(&first.0)?.replica.metrics().serving;
+            (serving && seen.iter().all(|leader| *leader == Some(first))).then_some(first.0)
+        };
+        eventually("a leader", agreed).await
+    }
+
+    /// Waits until all running nodes have applied the same, and compares their hash chains.
+    pub async fn converge(&self) {
+        let same = || {
+            let all: Vec<ClusterStatus> =
+                self.nodes.keys().map(|node| self.status(*node)).collect();
+            let top = all.iter().map(|status| status.committed).max()?;
+            all.iter().all(|status| status.applied == top).then_some(all)
+        };
+        let all = eventually("all nodes to apply the same", same).await;
+        let chains: Vec<_> = all.iter().map(|status| (status.applied, status.chain)).collect();
+        let again: Vec<_> = self.nodes.keys().map(|node| self.status(*node)).collect();
+        if again.iter().map(|status| status.applied).eq(all.iter().map(|status| status.applied)) {
+            assert!(chains.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {chains:?}");
+        }
+    }
+
+    pub async fn applied(&self, node: u64, index: LogIndex) {
+        eventually("an entry to be applied", || (self.status(node).applied >= index).then_some(()))
+            .await;
+    }
+
+    /// Makes the project the tests work in.
+    pub async fn project(&self, node: u64) {
+        let command = Command::CreateProject { name: "test".into(), quota: Quota::default() };
+        let outcome = propose(self.replica(node), command).await;
+        assert!(matches!(outcome, Ok(Outcome::ProjectCreated { .. })), "{outcome:?}");
+    }
+}
+
+impl Node {
+    fn end(mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(driver) = self.driver.take() {
+            driver.join().expect("the log driver ends");
+        }
+    }
+}
+
+/// Polls `look` until it gives something, for at most twenty seconds.
+pub async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn request(command: Command) -> Request {
+    Request { project: ProjectId::new("p"), retry: None, command }
+}
+
+pub async fn propose(replica: &Replica<TestWorld>, command: Command) -> Result<Outcome, Failure> {
+    replica.propose(request(command), PATIENCE).await
+}
+
+pub fn post(queue: &str, body: impl Into<Vec<u8>>) -> Command {
+    let message = NewMessage {
+        body: body.into(),
+        delay: bessemer_model::Millis(0),
+        expiration: None,
+        ordering_key: None,
+    };
+    Command::PostMessages { queue: QueueName::new(queue), messages: vec![message] }
+}
+
+pub fn reserve(queue: &str, count: u32) -> Command {
+    Command::ReserveMessages { queue: QueueName::new(queue), count, timeout: None, delete: true }
+}
+
+/// Takes everything out of `queue`, through `replica`, as texts.
+pub async fn drain(replica: &Replica<TestWorld>, queue: &str) -> Vec<String> {
+    let mut bodies = Vec::new();
+    loop {
+        let outcome = propose(replica, reserve(queue, 100)).await.expect("the reserve is applied");
+        let Outcome::Reserved { messages } = outcome else { panic!("{outcome:?}") };
+        if messages.is_empty() {
+            return bodies;
+        }
+        let texts =
+            messages.into_iter().map(|message| message.body.expect("own bodies come along"));
+        bodies.extend(texts.map(|body| String::from_utf8(body).expect("tests post text")));
+    }
+}

@@ -1,0 +1,290 @@
+//! What goes wrong, when: a few kinds of faults per run, drawn from the seed, one after another
+//! and at the same time; then everything is healed.
+//!
+//! Not here: how a fault works (`world`, `cluster`). Faults that would break what the design
+//! promises to tolerate only from a majority are held back: at most a minority loses its disk's
+//! word, while any number may lose power.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bessemer_model::NodeId;
+use bessemer_seam::consensus::{Consensus, MembershipChange};
+use bessemer_seam::net::Channel;
+
+use crate::cluster::{Cluster, Death};
+use crate::runtime::ClockChange;
+use crate::seed::Rng;
+use crate::world::net::Link;
+
+/// Blocking work on a slow disk takes this long, in nanoseconds.
+const SLOW_DISK_NS: (u64, u64) = (5_000_000, 150_000_000);
+const USUAL_DISK_NS: (u64, u64) = (20_000, 2_000_000);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    KillOne,
+    KillAll,
+    /// Power fails in the middle of some call to the disk.
+    PowerInCall,
+    /// The next sync fails: the process must end.
+    SyncFails,
+    /// One machine alone.
+    Isolate,
+    /// Two sides.
+    Part,
+    /// One direction of one link.
+    OneWay,
+    /// One link, cut and healed again and again.
+    Flap,
+    SlowLink,
+    /// Streams break at random.
+    BadLink,
+    SlowDisk,
+    DiskFull,
+    /// The process stands still.
+    Pause,
+    WallJump,
+    Drift,
+    Transfer,
+    /// A snapshot now, whatever else happens.
+    Snapshot,
+    /// The streams that carry commands to the leader break.
+    DropForward,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 18] = [
+        Fault::KillOne,
+        Fault::KillAll,
+        Fault::PowerInCall,
+        Fault::SyncFails,
+        Fault::Isolate,
+        Fault::Part,
+        Fault::OneWay,
+        Fault::Flap,
+        Fault::SlowLink,
+        Fault::BadLink,
+        Fault::SlowDisk,
+        Fault::DiskFull,
+        Fault::Pause,
+        Fault::WallJump,
+        Fault::Drift,
+        Fault::Transfer,
+        Fault::Snapshot,
+        Fault::DropForward,
+    ];
+
+    /// A random non-empty choice: runs with few kinds reach deeper than runs with all.
+    pub fn some(rng: &mut Rng) -> Vec<Fault> {
+        let mut all = Fault::ALL.to_vec();
+        rng.shuffle(&mut all);
+        all.truncate(rng.between(1, 6) as usize);
+        all.sort();
+        all
+    }
+}
+
+/// Makes faults of `kinds` happen until `until`. Returns how often each did.
+pub async fn run(
+    cluster: &Cluster,
+    kinds: &[Fault],
+    until: Duration,
+    rng: &mut Rng,
+) -> BTreeMap<Fault, u64> {
+    let mut happened = BTreeMap::new();
+    loop {
+        // Now and then a burst, now and then peace.
+        let pause_ms = if rng.chance(300_000) { rng.below(50) } else { rng.between(100, 3_000) };
+        cluster.sim.sleep(Duration::from_millis(pause_ms)).await;
+        if cluster.sim.now() >= until {
+            return happened;
+        }
+        let fault = *rng.pick(kinds);
+        cluster.sim.note(format_args!("fault {fault:?}"));
+        *happened.entry(fault).or_default() += 1;
+        let length = Duration::from_millis(rng.between(50, 4_000));
+        begin(cluster, fault, length, rng).await;
+    }
+}
+
+/// Begins `fault`; what passes by itself passes after `length`.
+async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng) {
+    let nodes = cluster.nodes();
+    let one = *rng.pick(&nodes);
+    match fault {
+        Fault::KillOne => cluster.kill(one, death(rng), length),
+        Fault::KillAll => {
+            let death = death(rng);
+            for node in nodes {
+                cluster.kill(node, death, Duration::from_millis(rng.below(3_000)));
+            }
+        }
+        Fault::PowerInCall => cluster.disk(one).power_fails_after(rng.below(200)),
+        Fault::SyncFails => cluster.disk(one).fail_syncs(),
+        Fault::Isolate => cut(cluster, &[one], length),
+        Fault::Part => {
+            let mut nodes = nodes;
+            rng.shuffle(&mut nodes);
+            let size = rng.between(1, nodes.len() as u64 - 1) as usize;
+            cut(cluster, &nodes[..size], length);
+        }
+        Fault::OneWay => cut_links(cluster, vec![a_link(&nodes, rng)], length),
+        Fault::Flap => flap(cluster, a_link(&nodes, rng), length, rng),
+        Fault::SlowLink => {
+            let link = Link { delay_us: (1_000, 120_000), bytes_per_ms: 500, ..Link::default() };
+            change_link(cluster, a_link(&nodes, rng), link, length);
+        }
+        Fault::BadLink => {
+            let link = Link { reset_per_million: 30_000, ..Link::default() };
+            change_link(cluster, a_link(&nodes, rng), link, length);
+        }
+        Fault::SlowDisk => {
+            if let Some(life) = cluster.life(one) {
+                cluster.sim.set_blocking_ns(life, SLOW_DISK_NS);
+                later(cluster, length, move |cluster| {
+                    cluster.sim.set_blocking_ns(life, USUAL_DISK_NS);
+                });
+            }
+        }
+        Fault::DiskFull => {
+            cluster.disk(one).set_capacity_bytes(0);
+            later(cluster, length, move |cluster| {
+                cluster.disk(one).set_capacity_bytes(cluster.settings.disk_bytes);
+            });
+        }
+        Fault::Pause => {
+            if let Some(life) = cluster.life(one) {
+                cluster.sim.set_paused(life, true);
+                later(cluster, length, move |cluster| cluster.sim.set_paused(life, false));
+            }
+        }
+        Fault::WallJump => {
+            let range = *rng.pick(&[100u64, 2_000, 100_000]);
+            let by_ms = rng.between(0, 2 * range) as i64 - range as i64;
+            cluster.sim.change_clock(one, ClockChange::JumpWall { by_ms });
+        }
+        Fault::Drift => {
+            let ppm = rng.between(0, 20_000) as i64 - 10_000;
+            cluster.sim.change_clock(one, ClockChange::Drift { ppm });
+        }
+        Fault::Transfer => transfer(cluster, one),
+        Fault::Snapshot => snapshot(cluster, one),
+        Fault::DropForward => {
+            for other in nodes.into_iter().filter(|other| *other != one) {
+                cluster.net.break_streams(one, other, Channel::Forward);
+            }
+        }
+    }
+}
+
+fn death(rng: &mut Rng) -> Death {
+    *rng.pick(&[Death::Process, Death::Power])
+}
+
+fn a_link(nodes: &[NodeId], rng: &mut Rng) -> (NodeId, NodeId) {
+    let from = *rng.pick(nodes);
+    let others: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != from).collect();
+    (from, *rng.pick(&others))
+}
+
+/// Does something after `length`, whatever else happens until then.
+fn later(cluster: &Cluster, length: Duration, act: impl FnOnce(&Cluster) + Send + 'static) {
+    let cluster = cluster.clone();
+    let sim = cluster.sim.clone();
+    sim.spawn(crate::runtime::Life::HARNESS, async move {
+        cluster.sim.sleep(length).await;
+        act(&cluster);
+    });
+}
+
+/// Cuts every link between `side` and the others, both ways.
+fn cut(cluster: &Cluster, side: &[NodeId], length: Duration) {
+    let mut links = Vec::new();
+    for from in cluster.nodes() {
+        for to in cluster.nodes() {
+            if side.contains(&from) != side.contains(&to) {
+                links.push((from, to));
+            }
+        }
+    }
+    cut_links(cluster, links, length);
+}
+
+fn cut_links(cluster: &Cluster, links: Vec<(NodeId, NodeId)>, length: Duration) {
+    for (from, to) in &links {
+        cluster.net.set_cut(*from, *to, true);
+    }
+    later(cluster, length, move |cluster| {
+        for (from, to) in links {
+            cluster.net.set_cut(from, to, false);
+        }
+    });
+}
+
+fn change_link(cluster: &Cluster, (from, to): (NodeId, NodeId), link: Link, length: Duration) {
+    cluster.net.set_link(from, to, link);
+    later(cluster, length, move |cluster| {
+        cluster.net.set_link(from, to, cluster.settings.link);
+    });
+}
+
+fn flap(cluster: &Cluster, (from, to): (NodeId, NodeId), length: Duration, rng: &mut Rng) {
+    let cluster = cluster.clone();
+    let mut rng = rng.fork();
+    let sim = cluster.sim.clone();
+    sim.spawn(crate::runtime::Life::HARNESS, async move {
+        let end = cluster.sim.now() + length;
+        let mut is_cut = false;
+        while cluster.sim.now() < end || is_cut {
+            is_cut = !is_cut;
+            cluster.net.set_cut(from, to, is_cut);
+            cluster.sim.sleep(Duration::from_millis(rng.between(20, 700))).await;
+        }
+    });
+}
+
+/// Asks whoever thinks it leads to hand over to `to`.
+fn transfer(cluster: &Cluster, to: NodeId) {
+    let patience = Duration::from_secs(2);
+    let leader =
+        cluster.doors.statuses().into_iter().find(|status| status.leader == Some(status.me));
+    let Some(door) = leader.and_then(|status| cluster.doors.door(status.me)) else { return };
+    let cluster = cluster.clone();
+    let sim = cluster.sim.clone();
+    sim.spawn(crate::runtime::Life::HARNESS, async move {
+        let call = cluster.doors.call(door, patience, move |replica| {
+            Box::pin(async move {
+                replica.change_membership(MembershipChange::Transfer { to }, patience).await
+            })
+        });
+        let result = call.await;
+        cluster.sim.note(format_args!("transfer to {to}: {result:?}"));
+    });
+}
+
+fn snapshot(cluster: &Cluster, node: NodeId) {
+    let Some(door) = cluster.doors.door(node) else { return };
+    let sim = cluster.sim.clone();
+    cluster.sim.spawn(door.life, async move {
+        let result = door.replica.take_snapshot().await;
+        sim.note(format_args!("snapshot of {node}: {:?}", result.map_err(|error| error.kind())));
+    });
+}
+
+/// Ends every fault: links, disks and clocks are right again, and all machines on.
+pub fn heal(cluster: &Cluster) {
+    cluster.sim.note(format_args!("heal"));
+    cluster.net.heal_all();
+    for node in cluster.nodes() {
+        cluster.sim.change_clock(node, ClockChange::SetRight);
+        let disk = cluster.disk(node);
+        disk.set_capacity_bytes(cluster.settings.disk_bytes);
+        disk.works_again();
+        if let Some(life) = cluster.life(node) {
+            cluster.sim.set_paused(life, false);
+            cluster.sim.set_blocking_ns(life, USUAL_DISK_NS);
+        }
+    }
+    cluster.start_all_soon();
+}

@@ -1,0 +1,153 @@
+//! One process of a node, put together as the program does: log, its driver, replica, door.
+//!
+//! Not here: when it starts and how it dies (`cluster.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bessemer_log::{Log, LogError, LogOptions};
+use bessemer_model::{BootCount, NodeId};
+use bessemer_replica::{Replica, ReplicaOptions, World};
+use bessemer_seam::consensus::Member;
+use bessemer_seam::runtime::SharedRuntime;
+use openraft_rt::{AsyncRuntime, Select2};
+
+use crate::cluster::Settings;
+use crate::doors::{Door, Doors};
+use crate::runtime::{Life, Sim, SimRuntime};
+use crate::signal::Signal;
+use crate::world::disk::SimDisk;
+use crate::world::net::NodeNet;
+use crate::world::state::SimStateStore;
+
+/// The log is sealed after this long without work.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// The outside world of one process.
+#[derive(Clone)]
+pub struct SimWorld {
+    runtime: SharedRuntime,
+    net: NodeNet,
+}
+
+impl SimWorld {
+    pub fn new(sim: &Sim, net: NodeNet, life: Life) -> SimWorld {
+        SimWorld { runtime: Arc::new(sim.runtime(life)), net }
+    }
+}
+
+impl World for SimWorld {
+    type Rt = SimRuntime;
+    type Net = NodeNet;
+    type Disk = SimDisk;
+    type State = SimStateStore;
+
+    fn runtime(&self) -> SharedRuntime {
+        self.runtime.clone()
+    }
+
+    fn net(&self) -> NodeNet {
+        self.net.clone()
+    }
+}
+
+/// What one process of a node is started with.
+pub struct Process {
+    pub world: SimWorld,
+    pub life: Life,
+    pub node: NodeId,
+    pub boot: BootCount,
+    pub disk: SimDisk,
+    pub state: SimStateStore,
+    pub doors: Doors,
+    pub settings: Arc<Settings>,
+}
+
+impl Process {
+    /// Runs until it meets an error it cannot go on after; tells which.
+    pub async fn run(self) -> String {
+        let options = LogOptions {
+            segment_bytes: self.settings.segment_bytes,
+            cache_bytes: 32 << 10,
+            low_water_bytes: self.settings.segment_bytes,
+            salt: self.world.runtime.random(),
+            ..LogOptions::default()
+        };
+        let disk = self.disk.clone();
+        let log = match SimRuntime::spawn_blocking(move || Log::open(disk, options)).await {
+            Ok(Ok((log, _recovered))) => log,
+            Ok(Err(error)) => return format!("opening the log: {error}"),
+            Err(error) => return format!("opening the log: {error}"),
+        };
+        let driver = drive(log.clone());
+        match SimRuntime::select2(Box::pin(driver), Box::pin(self.serve(log))).await {
+            Select2::First(error) => format!("writing the log: {error}"),
+            Select2::Second(text) => text,
+        }
+    }
+
+    async fn serve(self, log: Log<SimDisk>) -> String {
+        let options = self.replica_options();
+        let members = (1..=self.settings.nodes).map(|node| Member {
+            node: NodeId(node),
+            peer_address: format!("node-{node}:7000"),
+            http_address: format!("node-{node}:8080"),
+            voter: true,
+            matched: None,
+        });
+        let members = Some(members.collect());
+        let started = Replica::start(self.world, options, log, self.state, members).await;
+        let replica = match started {
+            Ok(replica) => replica,
+            Err(error) => return format!("starting: {error}"),
+        };
+        self.doors.open(self.node, Door { life: self.life, replica: replica.clone() });
+        replica.fatal().await
+    }
+
+    fn replica_options(&self) -> ReplicaOptions {
+        ReplicaOptions {
+            snapshot_every_bytes: self.settings.snapshot_every_bytes,
+            snapshot_chunk_bytes: 8 << 10,
+            log_bytes_max: self.settings.log_bytes_max,
+            log_bytes_keep: self.settings.log_bytes_keep,
+            entry_bytes_max: 64 << 10,
+            ..ReplicaOptions::new(self.node, "simulation", self.boot)
+        }
+    }
+}
+
+/// Drives the log as its owner must, until it fails for good.
+async fn drive(log: Log<SimDisk>) -> LogError {
+    let work = Signal::default();
+    let waker = work.clone();
+    log.set_waker(Box::new(move || waker.set()));
+    loop {
+        match turn(&log, &work).await {
+            Ok(()) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Everything that is queued now, then upkeep, then a wait for more.
+async fn turn(log: &Log<SimDisk>, work: &Signal) -> Result<(), LogError> {
+    while blocking(log, Log::drain).await? {}
+    if log.wants_upkeep() {
+        blocking(log, Log::upkeep).await?;
+    }
+    if SimRuntime::timeout(IDLE, work.wait()).await.is_err() {
+        blocking(log, Log::seal).await?;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    log: &Log<SimDisk>,
+    call: fn(&Log<SimDisk>) -> Result<T, LogError>,
+) -> Result<T, LogError> {
+    let log = log.clone();
+    let result = SimRuntime::spawn_blocking(move || call(&log)).await;
+    // Work that was taken away, was taken away with its life: nothing runs after that.
+    result.expect("blocking work ends while its life lasts")
+}

@@ -1,0 +1,237 @@
+//! One run: a cluster, its clients and its faults, all from one seed; then heal, drain, judge.
+//!
+//! Invariants: the same seed gives the same trace hash; a run without violations has shown that
+//!   its faults and its checks had something to do (`Report::opportunities`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bessemer_seam::kv::Table;
+use openraft_rt::AsyncRuntime;
+
+use crate::bugs::Bug;
+use crate::checks::{self, Findings};
+use crate::cluster::{Cluster, Settings};
+use crate::faults::{self, Fault};
+use crate::observer::Observer;
+use crate::runtime::{Life, Sim, SimRuntime};
+use crate::seed::Rng;
+use crate::trace::TraceTo;
+use crate::workload::{self, Workload};
+use crate::world::net::Link;
+
+/// A cluster without faults has a leader, and answers, within this.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// After the heal it has emptied its queues within this: reservations last 9 s, delays 5 s, and
+/// log time may lag by as much as clocks were wrong.
+const DRAINED_WITHIN: Duration = Duration::from_secs(240);
+
+/// What one run does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub settings: Settings,
+    pub clients: u64,
+    /// How long clients work while faults happen.
+    pub work: Duration,
+    pub kinds: Vec<Fault>,
+}
+
+impl Plan {
+    /// The plan of `seed`.
+    pub fn of(seed: u64) -> Plan {
+        // Another stream than the simulation's own.
+        let mut rng = Rng::new(seed ^ 0x706c_616e);
+        let slow = rng.chance(300_000);
+        let link = match slow {
+            true => Link { delay_us: (500, 20_000), ..Link::default() },
+            false => Link::default(),
+        };
+        Plan {
+            seed,
+            settings: Settings {
+                nodes: if rng.chance(300_000) { 5 } else { 3 },
+                link,
+                disk_bytes: 64 << 20,
+                segment_bytes: *rng.pick(&[256 << 10, 1 << 20]),
+                snapshot_every_bytes: *rng.pick(&[20_000, 100_000, 1 << 20]),
+                log_bytes_max: *rng.pick(&[40_000, 300_000, 4 << 20]),
+                log_bytes_keep: *rng.pick(&[0, 10_000, 100_000]),
+                drift_ppm_max: 500,
+                wall_off_ms_max: *rng.pick(&[0, 50, 400]),
+                bug: None,
+            },
+            clients: rng.between(2, 6),
+            work: Duration::from_secs(rng.between(8, 20)),
+            kinds: Fault::some(&mut rng),
+        }
+    }
+
+    pub fn with_bug(mut self, bug: Bug) -> Plan {
+        self.settings.bug = Some(bug);
+        self
+    }
+}
+
+/// What a run showed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    pub hash: u64,
+    pub trace_lines: u64,
+    pub polls: u64,
+    pub virtual_time: Duration,
+    pub events: u64,
+    pub deaths: u64,
+    pub faults: BTreeMap<Fault, u64>,
+    pub findings: Findings,
+    /// The newest lines of the trace.
+    pub tail: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {} hash {:016x}: {} events, {} deaths, {} trace lines, {} polls, {:.1} s",
+            self.seed,
+            self.hash,
+            self.events,
+            self.deaths,
+            self.trace_lines,
+            self.polls,
+            self.virtual_time.as_secs_f32()
+        )
+    }
+}
+
+/// Runs `plan` from beginning to end.
+pub fn run(plan: &Plan, trace: TraceTo) -> Report {
+    let mut runtime = SimRuntime::with_seed(plan.seed, trace);
+    let sim = runtime.sim();
+    sim.note(format_args!("{plan:?}"));
+    let (findings, faults, cluster, events) = runtime.block_on(live(&sim, plan));
+    Report {
+        seed: plan.seed,
+        hash: sim.trace_hash(),
+        trace_lines: sim.trace_lines(),
+        polls: sim.polls(),
+        virtual_time: sim.now(),
+        events,
+        deaths: cluster.turnover().0,
+        faults,
+        findings,
+        tail: sim.trace_tail(),
+    }
+}
+
+async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluster, u64) {
+    let mut rng = sim.fork_rng();
+    let mut findings = Findings::default();
+    let cluster = Cluster::new(sim, plan.settings.clone());
+    let workload = Workload::new(sim, cluster.doors.clone());
+    sim.spawn(Life::HARNESS, cluster.clone().supervise());
+    let observer = Arc::new(Mutex::new(Observer::default()));
+    sim.spawn(Life::HARNESS, observe(cluster.clone(), observer.clone()));
+
+    let mut set_up_rng = rng.fork();
+    let set_up = workload.set_up(&mut set_up_rng);
+    let ready = SimRuntime::timeout(READY_WITHIN, Box::pin(set_up)).await.is_ok();
+    let mut faults = BTreeMap::new();
+    if ready {
+        for _ in 0..plan.clients {
+            sim.spawn(Life::HARNESS, workload::client(workload.clone(), rng.fork()));
+        }
+        let until = sim.now() + plan.work;
+        faults = faults::run(&cluster, &plan.kinds, until, &mut rng).await;
+        workload.stop();
+        faults::heal(&cluster);
+        let limit = sim.now() + DRAINED_WITHIN;
+        // Faults that were to pass by themselves do so within 8 s; then all is well for good.
+        sim.sleep(Duration::from_secs(9)).await;
+        faults::heal(&cluster);
+        let drained = workload::drain(&workload, &mut rng, limit).await;
+        findings.looked("L1 liveness");
+        if !drained {
+            findings.blame("L1 liveness", format!("not drained {DRAINED_WITHIN:?} after the heal"));
+        }
+        same_everywhere(&cluster, drained, &mut findings).await;
+    } else {
+        findings.blame("L1 liveness", format!("not ready after {READY_WITHIN:?}"));
+    }
+    no_accidents(&cluster, &mut findings);
+    observer.lock().unwrap_or_else(PoisonError::into_inner).judge(&mut findings);
+    let events = workload.history.events();
+    let judged = checks::check(&events);
+    for violation in judged.violations {
+        findings.blame(violation.promise, violation.text);
+    }
+    for (promise, times) in judged.opportunities {
+        findings.looked_times(promise, times);
+    }
+    for violation in &findings.violations {
+        sim.note(format_args!("violation {violation}"));
+    }
+    (findings, faults, cluster, events.len() as u64)
+}
+
+/// Looks at every node's status, often.
+async fn observe(cluster: Cluster, observer: Arc<Mutex<Observer>>) {
+    loop {
+        for status in cluster.doors.statuses() {
+            observer.lock().unwrap_or_else(PoisonError::into_inner).see(&status);
+        }
+        cluster.sim.sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// R1: in the end all nodes have applied the same, and hold the same rows.
+async fn same_everywhere(cluster: &Cluster, drained: bool, findings: &mut Findings) {
+    let limit = cluster.sim.now() + Duration::from_secs(30);
+    let nodes = cluster.nodes().len();
+    loop {
+        let statuses = cluster.doors.statuses();
+        let applied: Vec<_> =
+            statuses.iter().map(|status| (status.applied, status.chain)).collect();
+        if applied.len() == nodes && applied.windows(2).all(|pair| pair[0] == pair[1]) {
+            break;
+        }
+        if cluster.sim.now() > limit {
+            findings.blame("L1 liveness", format!("nodes do not converge: {statuses:?}"));
+            return;
+        }
+        cluster.sim.sleep(Duration::from_millis(3)).await;
+    }
+    findings.looked("R1 same state");
+    let rows = |node| -> Vec<_> {
+        let dump = cluster.state(node).map().dump();
+        // Meta rows hold what each node remembers of its peers.
+        dump.into_iter().filter(|(table, _, _)| *table != Table::Meta).collect()
+    };
+    let first = rows(cluster.nodes()[0]);
+    for node in &cluster.nodes()[1..] {
+        let other = rows(*node);
+        if first != other {
+            let differ = first.iter().find(|row| !other.contains(row));
+            let differ = differ.or_else(|| other.iter().find(|row| !first.contains(row)));
+            let text = format!("nodes 1 and {node} hold other rows: {differ:?}");
+            findings.blame("R1 same state", text);
+        }
+    }
+    let bodies = first.iter().filter(|(table, _, _)| *table == Table::Body).count();
+    if drained && bodies > 0 {
+        findings.blame("P12 bounded", format!("{bodies} bodies are left in empty queues"));
+    }
+}
+
+/// Nothing panicked, and no process ended but for a fault that was injected.
+fn no_accidents(cluster: &Cluster, findings: &mut Findings) {
+    for panic in cluster.sim.panics() {
+        findings.blame("no panic", format!("node {}: {}", panic.node, panic.message));
+    }
+    for accident in cluster.accidents().into_iter().filter(|accident| !accident.expected) {
+        findings.blame("no accident", format!("node {}: {}", accident.node, accident.text));
+    }
+}

@@ -1,0 +1,71 @@
+//! Whole clusters: seeds keep every promise, repeat exactly, and find planted bugs.
+//!
+//! `SIM_SEED` and `SIM_SEEDS` choose other seeds than the few of every build.
+
+use bessemer_simulator::bugs::Bug;
+use bessemer_simulator::run::{Plan, run};
+use bessemer_simulator::trace::TraceTo;
+
+/// Seeds of every build; the nightly run takes more, with the `sim` program.
+const SEEDS: u64 = 20;
+/// A planted bug must be found in this many seeds.
+const BUG_SEEDS_MAX: u64 = 20;
+
+fn variable(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().expect("a seed is a number"))
+}
+
+#[test]
+fn seeds_keep_every_promise() {
+    let first = variable("SIM_SEED", 0);
+    let mut opportunities = std::collections::BTreeMap::<&str, u64>::new();
+    for seed in first..first + variable("SIM_SEEDS", SEEDS) {
+        let report = run(&Plan::of(seed), TraceTo::Hash);
+        println!("{report}");
+        let violations = &report.findings.violations;
+        assert!(
+            violations.is_empty(),
+            "{violations:#?}\nrepeat: cargo run --release -p bessemer-simulator --bin sim -- --seed \
+             {seed} --trace"
+        );
+        for (promise, times) in report.findings.opportunities {
+            *opportunities.entry(promise).or_default() += times;
+        }
+    }
+    println!("{opportunities:#?}");
+    for promise in ["Q1 no loss", "Q4 one holder", "Q6 one ack", "Q7 order", "R1 same chain"] {
+        assert!(
+            opportunities.get(promise).is_some_and(|times| *times > 10),
+            "{promise} is vacuous"
+        );
+    }
+}
+
+#[test]
+fn a_seed_repeats_exactly_and_another_differs() {
+    let hash = |seed| {
+        let report = run(&Plan::of(seed), TraceTo::Hash);
+        (report.hash, report.trace_lines, report.polls)
+    };
+    let first = hash(3);
+    assert_eq!(first, hash(3));
+    assert_ne!(first, hash(4));
+}
+
+fn is_found(bug: Bug) {
+    let found = (0..BUG_SEEDS_MAX).find(|seed| {
+        let report = run(&Plan::of(*seed).with_bug(bug), TraceTo::Hash);
+        !report.findings.violations.is_empty()
+    });
+    assert!(found.is_some(), "{bug} is not found in {BUG_SEEDS_MAX} seeds");
+}
+
+#[test]
+fn a_disk_that_lies_about_its_syncs_is_found() {
+    is_found(Bug::SyncBeforeDurable);
+}
+
+#[test]
+fn a_wrong_byte_in_one_state_is_found() {
+    is_found(Bug::WrongByteInState);
+}
