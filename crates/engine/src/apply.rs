@@ -104,9 +104,7 @@ pub(crate) fn apply_queue_command(
         Command::ReserveMessages { queue, count, timeout, delete } => {
             queue::reserve::apply(state, project, &queue, &Wish { count, timeout, delete })
         }
-        Command::AckMessage { queue, handle } => {
-            queue::ack::apply(state, project, &queue, handle)
-        }
+        Command::AckMessage { queue, handle } => queue::ack::apply(state, project, &queue, handle),
         Command::AckMessages { queue, handles } => {
             queue::ack_many::apply(state, project, &queue, &handles)
         }

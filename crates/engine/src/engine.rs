@@ -43,20 +43,21 @@ impl<K: Kv> Engine<K> {
         }
         let mut lanes = std::collections::BTreeMap::new();
         let mut fault = None;
-        kv.scan(Table::Row, b"L", &end_of(b"L"), &mut |key, value| {
-            match (number_at(key, 1), LaneRow::decode(value)) {
-                (Ok(node), Ok(row)) => {
-                    lanes.insert(NodeId(node), row);
-                    ControlFlow::Continue(())
-                }
-                (Err(error), _) => {
-                    fault = Some(error);
-                    ControlFlow::Break(())
-                }
-                (_, Err(error)) => {
-                    fault = Some(error.into());
-                    ControlFlow::Break(())
-                }
+        kv.scan(Table::Row, b"L", &end_of(b"L"), &mut |key, value| match (
+            number_at(key, 1),
+            LaneRow::decode(value),
+        ) {
+            (Ok(node), Ok(row)) => {
+                lanes.insert(NodeId(node), row);
+                ControlFlow::Continue(())
+            }
+            (Err(error), _) => {
+                fault = Some(error);
+                ControlFlow::Break(())
+            }
+            (_, Err(error)) => {
+                fault = Some(error.into());
+                ControlFlow::Break(())
             }
         })?;
         if let Some(fault) = fault {

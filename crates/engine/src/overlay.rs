@@ -31,6 +31,10 @@ struct Pending {
 
 type Key = (Table, Vec<u8>);
 type Rows = BTreeMap<Vec<u8>, Pending>;
+/// A key and its value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+/// What a scan calls for each pair.
+type Each<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Pending writes over a map.
 pub(crate) struct Overlay {
@@ -79,7 +83,14 @@ impl Overlay {
 
     /// `below` is what the caller knows of the key as a whole; it speaks for the map below only
     /// when nothing is pending.
-    fn set(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>, below: Below, once: bool) {
+    fn set(
+        &mut self,
+        table: Table,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+        below: Below,
+        once: bool,
+    ) {
         self.rows_touched += 1;
         let logged = self.undo.is_some().then(|| (table, key.clone()));
         let before = match self.rows[slot(table)].entry(key) {
@@ -151,7 +162,7 @@ impl Overlay {
         from: &[u8],
         to: &[u8],
         limit: usize,
-    ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    ) -> io::Result<Vec<Pair>> {
         let mut pairs = Vec::new();
         if limit == 0 {
             return Ok(pairs);
@@ -209,11 +220,7 @@ impl KvRead for Overlay {
     }
 }
 
-fn give(
-    key: &[u8],
-    row: &Pending,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+fn give(key: &[u8], row: &Pending, each: &mut Each<'_>) -> ControlFlow<()> {
     match &row.value {
         Some(value) => each(key, value),
         None => ControlFlow::Continue(()),

@@ -12,6 +12,7 @@ use bessemer_seam::kv::{KvRead, Table};
 
 use crate::core::{self, Core};
 use crate::fault::Fault;
+use crate::overlay::Pair;
 use crate::state::{body, find_message};
 use crate::tables::message::{self, MessageRow};
 use crate::tables::project::{self, ProjectRow, TokenOwner};
@@ -266,7 +267,7 @@ fn page(
     previous: &str,
     prefix: &str,
     per_page: u32,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+) -> Result<Vec<Pair>, Fault> {
     let first = [start, prefix.as_bytes()].concat();
     let to = end_of(&first);
     let from = if previous.is_empty() {
@@ -284,7 +285,7 @@ fn list(
     from: &[u8],
     to: &[u8],
     limit: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+) -> Result<Vec<Pair>, Fault> {
     let mut pairs = Vec::new();
     if limit == 0 {
         return Ok(pairs);

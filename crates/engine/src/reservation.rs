@@ -21,12 +21,7 @@ pub(crate) fn mint(
 }
 
 /// Whether `id` names the reservation under which the message is held now.
-pub(crate) fn holds(
-    core: &Core,
-    project: &ProjectId,
-    row: &MessageRow,
-    id: ReservationId,
-) -> bool {
+pub(crate) fn holds(core: &Core, project: &ProjectId, row: &MessageRow, id: ReservationId) -> bool {
     match row.state {
         MessageState::Reserved { generation, touch, .. } => {
             id.generation() == generation
@@ -37,13 +32,7 @@ pub(crate) fn holds(
     }
 }
 
-fn mac(
-    core: &Core,
-    project: &ProjectId,
-    message: MessageId,
-    generation: u64,
-    touch: u16,
-) -> u64 {
+fn mac(core: &Core, project: &ProjectId, message: MessageId, generation: u64, touch: u16) -> u64 {
     let mut hasher = blake3::Hasher::new_keyed(&core.secret);
     hasher.update(&message.0.to_be_bytes());
     hasher.update(&generation.to_be_bytes());

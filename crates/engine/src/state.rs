@@ -67,7 +67,12 @@ pub(crate) struct Place {
 }
 
 impl State {
-    pub fn new(group: GroupId, rows: Overlay, core: Core, lanes: BTreeMap<NodeId, LaneRow>) -> State {
+    pub fn new(
+        group: GroupId,
+        rows: Overlay,
+        core: Core,
+        lanes: BTreeMap<NodeId, LaneRow>,
+    ) -> State {
         State {
             group,
             rows,
@@ -225,10 +230,8 @@ impl State {
     }
 
     pub fn tell_ready(&mut self, project: &ProjectId, queue: &OpenQueue) {
-        self.effects.add(Effect::MessagesReady {
-            project: project.clone(),
-            queue: queue.name.clone(),
-        });
+        self.effects
+            .add(Effect::MessagesReady { project: project.clone(), queue: queue.name.clone() });
     }
 
     pub fn remove_ready(&mut self, store: StoreId, position: Position) {

@@ -17,6 +17,10 @@ pub(crate) fn raft_config(options: &ReplicaOptions) -> Result<Config, ConfigErro
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         enable_pre_vote: Some(true),
+        // A leader sends entries before they are durable on its own disk. Back after a crash, it
+        // must not lead the same term with a shorter log: others hold entries of that term which
+        // it would write a second time, with other content.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     config.validate()

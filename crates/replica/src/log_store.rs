@@ -108,10 +108,8 @@ impl<Rt: AsyncRuntime, D: LogDisk> RaftLogReader<Types<Rt>> for LogStore<Rt, D> 
         let mut entries = Vec::new();
         loop {
             let chunk = self.read(start, end, APPLY_CHUNK_BYTES)?;
-            if chunk.is_empty() {
-                return Ok(entries);
-            }
-            start += chunk.len() as u64;
+            let Some(last) = chunk.last() else { return Ok(entries) };
+            start = last.log_id.index + 1;
             entries.extend(chunk);
         }
     }
@@ -142,8 +140,8 @@ impl<Rt: AsyncRuntime, D: LogDisk> RaftLogReader<Types<Rt>> for LogStore<Rt, D> 
     }
 }
 
-/// Entries one by one, read chunk by chunk. A missing entry is an error: openraft asks only for
-/// what it knows to be there.
+/// Entries one by one, read chunk by chunk, up to the end of the log. One missing at the front is
+/// an error; none can be missing at the end, since `append` makes entries readable at once.
 struct Chunks<Rt, D: LogDisk> {
     store: LogStore<Rt, D>,
     next: u64,
@@ -162,17 +160,17 @@ impl<Rt, D: LogDisk> Iterator for Chunks<Rt, D> {
             return None;
         }
         match self.store.read(self.next, self.end, APPLY_CHUNK_BYTES) {
-            Ok(entries) if entries.first().is_some_and(|first| first.log_id.index == self.next) => {
-                self.next += entries.len() as u64;
-                self.ready = entries.into_iter();
-                self.ready.next().map(Ok)
-            }
-            Ok(_) => {
+            Ok(entries) if entries.first().is_some_and(|first| first.log_id.index > self.next) => {
                 let missing = log_index(self.next);
                 self.next = self.end;
                 Some(Err(io::Error::other(format!(
-                    "entry {missing} is needed and not in the log; this node must be replaced"
+                    "entry {missing} is needed and no longer in the log"
                 ))))
+            }
+            Ok(entries) => {
+                self.next = entries.last().map_or(self.end, |last| last.log_id.index + 1);
+                self.ready = entries.into_iter();
+                self.ready.next().map(Ok)
             }
             Err(error) => {
                 self.next = self.end;

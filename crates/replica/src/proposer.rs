@@ -250,7 +250,7 @@ impl Proposer {
                     }
                     PartResult::Gap { .. } => state.gap = true,
                     // It was applied before, and answered then.
-                    PartResult::Duplicate { .. } | PartResult::OldBoot { .. } => {}
+                    PartResult::Duplicate | PartResult::OldBoot { .. } => {}
                 }
             }
         }

@@ -108,12 +108,8 @@ impl<W: World> Replica<W> {
         state: W::State,
         members: Option<Vec<Member>>,
     ) -> Result<Replica<W>, StartError> {
-        let shared = prepare(world, options, log, state).await?;
-        let engine = shared.1;
-        let shared = shared.0;
-        let machine = StateMachine::open(shared.clone(), engine)
-            .map_err(|error| StartError::new("reading the state", error))?;
-        let store = LogStore::new(shared.group_log.clone(), shared.options.append_bytes_max);
+        let (shared, engine) = prepare(world, options, log, state).await?;
+        let (store, machine) = adapters(&shared, engine)?;
         let factory = Factory { shared: shared.clone() };
         let config = crate::config::raft_config(&shared.options)
             .map_err(|error| StartError::new("checking the election timing", error))?;
@@ -199,6 +195,31 @@ impl<W: World> Replica<W> {
             }
         }
     }
+}
+
+/// What openraft stores into: the log and the state.
+type Adapters<W> = (LogStore<<W as World>::Rt, <W as World>::Disk>, StateMachine<W>);
+
+/// The log store and the state machine alone, as openraft sees them, without agreement around
+/// them: for storage suites.
+pub async fn open_storage<W: World>(
+    world: W,
+    options: ReplicaOptions,
+    log: Log<W::Disk>,
+    state: W::State,
+) -> Result<Adapters<W>, StartError> {
+    let (shared, engine) = prepare(world, options, log, state).await?;
+    adapters(&shared, engine)
+}
+
+fn adapters<W: World>(
+    shared: &Arc<Shared<W>>,
+    engine: Engine<KvOf<W>>,
+) -> Result<Adapters<W>, StartError> {
+    let machine = StateMachine::open(shared.clone(), engine)
+        .map_err(|error| StartError::new("reading the state", error))?;
+    let store = LogStore::new(shared.group_log.clone(), shared.options.append_bytes_max);
+    Ok((store, machine))
 }
 
 fn has_other_voters<W: World>(shared: &Shared<W>) -> bool {

@@ -86,7 +86,8 @@ impl<W: World> Current<W> {
 }
 
 /// The name of the snapshot that ends with `last`: equal names mean equal states.
-pub(crate) fn label_of(last: &LogId) -> String {
+pub(crate) fn label_of(last: Option<&LogId>) -> String {
+    let Some(last) = last else { return "empty".to_owned() };
     let leader = &last.leader_id;
     format!("{:020}-{}-{}", log_index(last.index).0, leader.term, leader.node_id)
 }
@@ -258,7 +259,7 @@ mod tests {
         for index in 0..10 {
             let last = LogId { leader_id: LeaderId { term: 1, node_id: 2 }, index };
             let meta = SnapshotMeta { last_log_id: Some(last), ..SnapshotMeta::default() };
-            let records = records_with(bytes.as_deref(), &label_of(&last), &meta).unwrap();
+            let records = records_with(bytes.as_deref(), &label_of(Some(&last)), &meta).unwrap();
             bytes = Some(put_records(&records));
         }
         let records = get_records(&bytes.unwrap()).unwrap();

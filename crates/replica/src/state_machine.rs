@@ -170,10 +170,9 @@ impl<W: World> StateMachine<W> {
     }
 
     /// Freezes the state as it is. Runs on the worker, so between two entries.
-    async fn checkpoint(&mut self) -> io::Result<Option<SnapshotBuilder<W>>> {
+    async fn checkpoint(&mut self) -> io::Result<SnapshotBuilder<W>> {
         let meta = self.meta_now();
-        let Some(last) = meta.last_log_id else { return Ok(None) };
-        let label = label_of(&last);
+        let label = label_of(meta.last_log_id.as_ref());
         // Written first: a checkpoint that exists always holds the record that explains it.
         let records = records_with(self.meta(ROW_SNAPSHOTS)?.as_deref(), &label, &meta)?;
         self.commit(&[(ROW_SNAPSHOTS, put_records(&records))])?;
@@ -182,7 +181,7 @@ impl<W: World> StateMachine<W> {
         let taken = W::Rt::spawn_blocking(move || state.checkpoint(&kv, &name)).await?;
         let checkpoint = taken.map_err(|error| self.fatal("taking a snapshot", error))?;
         let current = Current { meta, label, checkpoint };
-        Ok(Some(SnapshotBuilder { shared: self.shared.clone(), current }))
+        Ok(SnapshotBuilder { shared: self.shared.clone(), current })
     }
 
     async fn replace(&mut self, data: SnapshotData<W>) -> io::Result<()> {
@@ -237,19 +236,17 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder<W>> {
-        match self.checkpoint().await {
-            Ok(builder) => builder,
-            Err(error) => {
-                self.shared.fatal.report(format_args!("taking a snapshot: {error}"));
-                None
-            }
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<W>> {
+        if self.last_applied.is_none() && !force {
+            return None;
         }
+        // The error has stopped the replica already.
+        self.checkpoint().await.ok()
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<W> {
-        let builder = self.try_create_snapshot_builder(true).await;
-        builder.expect("openraft asks for a forced snapshot only after an entry was applied")
+        let builder = self.checkpoint().await;
+        builder.expect("this openraft only calls try_create_snapshot_builder")
     }
 
     async fn install_snapshot(

@@ -28,6 +28,7 @@ pub trait StateStore: Send + Sync + 'static {
     fn open(&self) -> io::Result<Self::Kv>;
 
     /// Freezes `kv` as it is now under `label`, as files that stay while the checkpoint is held.
+    /// Flushes on the way: after a crash the current state is never older than a checkpoint of it.
     /// The newest checkpoint is found again after a restart; older ones end when dropped.
     fn checkpoint(&self, kv: &Self::Kv, label: &str) -> io::Result<Self::Checkpoint>;
 

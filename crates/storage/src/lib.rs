@@ -2,9 +2,11 @@
 //!
 //! Holds: the state map on RocksDB (`state`), its checkpoints and the way a received snapshot
 //! becomes the state, and the identity of a data directory (`boot`).
+//! The log's real files (`disk`).
 //! Not here: what a key or a log record means, agreement, peers.
 
 pub mod boot;
+pub mod disk;
 mod files;
 mod sealed;
 pub mod state;

@@ -147,8 +147,7 @@ mod tests {
             reserved_count: 3,
             reservation: ReservationId(7),
         };
-        let settings =
-            QueueSettings { message_timeout: Millis(5), ..QueueSettings::default() };
+        let settings = QueueSettings { message_timeout: Millis(5), ..QueueSettings::default() };
         let outcomes = vec![
             Outcome::Done,
             Outcome::ProjectCreated { id: ProjectId::new("p") },

@@ -32,7 +32,7 @@ pub(crate) fn apply(state: &mut State) -> Result<Outcome, Refusal> {
 
 fn change(state: &mut State) -> Result<(), Fault> {
     let mut budget = SWEEP_ROWS_MAX;
-    while budget >= MESSAGE_ROWS_MAX + 1 {
+    while budget > MESSAGE_ROWS_MAX {
         let spent = if state.core.garbage_stores > 0 {
             sweep_store(state, budget)?
         } else if state.core.garbage_projects > 0 {

@@ -24,11 +24,7 @@ pub(crate) fn apply(
     Ok(tell(token))
 }
 
-fn check(
-    state: &State,
-    project: &ProjectId,
-    token: &TokenRecord,
-) -> Result<OpenProject, Refusal> {
+fn check(state: &State, project: &ProjectId, token: &TokenRecord) -> Result<OpenProject, Refusal> {
     let project = state.project(project)?;
     check_length(Named::TokenId, token.id.as_str(), TOKEN_ID_BYTES_MAX)?;
     if !token.name.is_empty() {

@@ -54,10 +54,7 @@ pub(crate) fn check_handle(
 ) -> Result<(), Rejection> {
     let message = handle.message;
     match (row.state, handle.reservation) {
-        (
-            MessageState::Ready | MessageState::Parked | MessageState::Delayed { .. },
-            None,
-        ) => Ok(()),
+        (MessageState::Ready | MessageState::Parked | MessageState::Delayed { .. }, None) => Ok(()),
         (MessageState::Reserved { .. }, Some(id)) if reservation::holds(core, project, row, id) => {
             Ok(())
         }

@@ -8,14 +8,12 @@ use bessemer_model::limits::{
     DEAD_LETTER_MOVES_MAX, MESSAGE_TIMEOUT_MAX, MESSAGE_TIMEOUT_MIN, RESERVE_COUNT_MAX,
 };
 use bessemer_model::rejection::{Counted, Timed};
-use bessemer_model::{
-    Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservedMessage,
-};
+use bessemer_model::{Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservedMessage};
 
 use crate::fault::{Fault, Refusal};
+use crate::queue::check_time;
 use crate::queue::dead_letter::{is_dead, move_message, open_target};
 use crate::queue::depart::remove;
-use crate::queue::check_time;
 use crate::reservation;
 use crate::state::{OpenQueue, Place, State};
 use crate::tables::message::{MessageRow, MessageState};
@@ -58,11 +56,7 @@ fn check(
     state.queue(project, queue)
 }
 
-fn change(
-    state: &mut State,
-    mut place: Place,
-    wish: &Wish,
-) -> Result<Vec<ReservedMessage>, Fault> {
+fn change(state: &mut State, mut place: Place, wish: &Wish) -> Result<Vec<ReservedMessage>, Fault> {
     let mut taken = Vec::new();
     let mut moves = 0;
     let mut target: Option<OpenQueue> = None;

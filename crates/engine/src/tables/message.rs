@@ -65,7 +65,11 @@ pub(crate) fn head_key(store: StoreId, ordering_key: &OrderingKey) -> Vec<u8> {
 }
 
 /// The length goes before the ordering key, so that no key is the beginning of another.
-pub(crate) fn parked_key(store: StoreId, ordering_key: &OrderingKey, position: Position) -> Vec<u8> {
+pub(crate) fn parked_key(
+    store: StoreId,
+    ordering_key: &OrderingKey,
+    position: Position,
+) -> Vec<u8> {
     let text = ordering_key.as_str().as_bytes();
     let mut key = number_key(b'K', store.0);
     key.push(u8::try_from(text.len()).expect("an ordering key was checked to be short"));

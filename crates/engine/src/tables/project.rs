@@ -91,8 +91,7 @@ impl TokenOwner {
     pub fn decode(bytes: &[u8]) -> Result<TokenOwner, DecodeError> {
         let mut reader = Reader::new("token owner row", bytes);
         reader.version(VERSION)?;
-        let owner =
-            TokenOwner { number: reader.fixed()?, project: ProjectId::new(reader.text()?) };
+        let owner = TokenOwner { number: reader.fixed()?, project: ProjectId::new(reader.text()?) };
         reader.end()?;
         Ok(owner)
     }

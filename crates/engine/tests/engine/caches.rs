@@ -1,11 +1,14 @@
 //! Caches and commits change nothing: the same entries give the same rows and the same answers,
 //! whatever was forgotten between them and however they were grouped into commits.
 
-use bessemer_engine::{Engine, Told, encode_batch, encode_part};
-use bessemer_model::{BootCount, Command, GroupId, LaneSeq, LogIndex, NodeId, ProjectId, Request};
+use bessemer_engine::{Engine, PartResult, Told, encode_batch, encode_part};
+use bessemer_model::{
+    BootCount, Command, GroupId, Handle, LaneSeq, LogIndex, Millis, NewMessage, NodeId, Outcome,
+    ProjectId, QueueName, Quota, Request, ReservedMessage,
+};
 use bessemer_seam::kv_memory::MemoryKv;
 
-use crate::operations::{Operations, PROJECTS, quota};
+use crate::operations::{Chance, Operations, PROJECTS, quota};
 use crate::world::{ME, SECRET};
 
 /// One node applying entries.
@@ -44,9 +47,7 @@ fn entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
         let lane = LaneSeq { node: ME, boot: BootCount(1), seq: index };
         let batch = encode_batch(operations.now, &[encode_part(Some(lane), &requests)]);
         let told = node.engine.apply(LogIndex(index), &batch).unwrap();
-        let bessemer_engine::PartResult::Fresh(results) = &told.parts[0].result else {
-            panic!("{told:?}")
-        };
+        let PartResult::Fresh(results) = &told.parts[0].result else { panic!("{told:?}") };
         if let (Some(request), Some(Ok(outcome))) = (requests.last(), results.last()) {
             operations.hear(&request.command, outcome);
         }
@@ -55,8 +56,70 @@ fn entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
     entries
 }
 
+/// Entries over two queues that are deeper than any window, with thousands held at once.
+fn deep_entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
+    let mut chance = Chance(seed);
+    let mut node = Node::new(ME);
+    let mut held: Vec<(QueueName, ReservedMessage)> = Vec::new();
+    let (mut entries, mut now) = (Vec::new(), Millis(0));
+    for index in 1..=count {
+        now.0 += chance.below(40);
+        let queue = QueueName::new(chance.pick(&["deep", "deeper"]));
+        let command = match (index, chance.below(10)) {
+            (1, _) => {
+                let quota = Quota::default();
+                Command::CreateProject { name: "deep".into(), quota }
+            }
+            (2..=21, _) | (_, 0) => {
+                let message = NewMessage {
+                    body: vec![b'x'],
+                    delay: Millis(chance.pick(&[0, 0, 0, 900])),
+                    expiration: None,
+                    ordering_key: None,
+                };
+                Command::PostMessages { queue, messages: vec![message; 500] }
+            }
+            (_, 1..=5) => Command::ReserveMessages {
+                queue,
+                count: 100,
+                timeout: Some(Millis(1000 + chance.below(8000))),
+                delete: chance.one_in(9),
+            },
+            (_, choice) if !held.is_empty() => {
+                let place = chance.below(held.len() as u64) as usize;
+                let (queue, message) = held.swap_remove(place);
+                let (id, reservation) = (message.id, message.reservation);
+                if choice < 8 {
+                    let delay = Millis(chance.pick(&[0, 700]));
+                    Command::ReleaseMessage { queue, message: id, reservation, delay }
+                } else {
+                    let handle = Handle { message: id, reservation: Some(reservation) };
+                    Command::AckMessage { queue, handle }
+                }
+            }
+            _ => Command::Tick,
+        };
+        let queue = match &command {
+            Command::ReserveMessages { queue, .. } => Some(queue.clone()),
+            _ => None,
+        };
+        let request = Request { project: ProjectId::new("p"), retry: None, command };
+        let lane = LaneSeq { node: ME, boot: BootCount(1), seq: index };
+        let batch = encode_batch(now, &[encode_part(Some(lane), &[request])]);
+        let told = node.engine.apply(LogIndex(index), &batch).unwrap();
+        if let PartResult::Fresh(results) = &told.parts[0].result
+            && let Ok(Outcome::Reserved { messages }) = &results[0]
+            && let Some(queue) = queue
+        {
+            held.extend(messages.iter().map(|message| (queue.clone(), message.clone())));
+        }
+        entries.push(batch);
+    }
+    entries
+}
+
 fn count() -> u64 {
-    if cfg!(debug_assertions) { 3_000 } else { 30_000 }
+    crate::rounds(2_000, 50_000)
 }
 
 /// Applies the entries, with `between` called before each.
@@ -136,4 +199,19 @@ fn who_i_am_changes_no_row() {
     let theirs = replay(&entries, NodeId(9), |_, _| {});
     assert_eq!(mine.0.kv.dump(), theirs.0.kv.dump());
     assert_ne!(mine.1, theirs.1, "bodies go to the node that asked");
+}
+
+#[test]
+fn windows_over_deep_queues_change_nothing() {
+    let entries = deep_entries(11, crate::rounds(600, 10_000));
+    let warm = replay(&entries, ME, |node, index| {
+        if index % 3 == 0 {
+            node.engine.commit(&[]).unwrap();
+        }
+    });
+    let cold = replay(&entries, ME, |node, _| {
+        node.engine.clear_caches();
+        node.engine.commit(&[]).unwrap();
+    });
+    same(&warm, &cold);
 }

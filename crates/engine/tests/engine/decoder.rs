@@ -10,7 +10,7 @@ use bessemer_model::{
 use crate::operations::{Chance, Operations, quota};
 
 fn rounds() -> u64 {
-    if cfg!(debug_assertions) { 20_000 } else { 500_000 }
+    crate::rounds(20_000, 1_000_000)
 }
 
 fn request(operations: &mut Operations) -> Request {

@@ -9,9 +9,7 @@ use bessemer_model::limits::{
     RESERVE_COUNT_MAX,
 };
 use bessemer_model::rejection::{Counted, Timed};
-use bessemer_model::{
-    Command, DeadLetterPatch, Millis, Outcome, ProjectId, QueueName, Rejection,
-};
+use bessemer_model::{Command, DeadLetterPatch, Millis, Outcome, ProjectId, QueueName, Rejection};
 use bessemer_seam::kv::Kv;
 
 use crate::operations::{Operations, PROJECTS, QUEUES, quota};
@@ -23,8 +21,8 @@ pub fn check_ranges(command: &Command) -> Result<(), Rejection> {
     match command {
         Command::PostMessages { messages, .. } => {
             let (min, max) = (MESSAGE_EXPIRATION_MIN, MESSAGE_EXPIRATION_MAX);
-            let lives = messages.iter().filter_map(|message| message.expiration);
-            lives.map(|life| in_time(Timed::MessageExpiration, life, min, max)).collect()
+            let mut lives = messages.iter().filter_map(|message| message.expiration);
+            lives.try_for_each(|life| in_time(Timed::MessageExpiration, life, min, max))
         }
         Command::PutQueue { patch, .. } => {
             let (min, max) = (MESSAGE_TIMEOUT_MIN, MESSAGE_TIMEOUT_MAX);
@@ -86,7 +84,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn the_engine_keeps_the_promises_of_the_reference() {
-    let count = number("BESSEMER_MODEL_OPS", if cfg!(debug_assertions) { 20_000 } else { 1_000_000 });
+    let count = number("BESSEMER_MODEL_OPS", crate::rounds(20_000, 1_000_000));
     let seed = number("BESSEMER_MODEL_SEED", 1);
     let mut operations = Operations::new(seed);
     let mut world = World::empty();

@@ -85,7 +85,9 @@ impl Operations {
             15..=19 => Command::Tick,
             20..=69 => {
                 let count = self.chance.below(5);
-                Command::Transaction { commands: (0..count).map(|_| self.queue_command()).collect() }
+                Command::Transaction {
+                    commands: (0..count).map(|_| self.queue_command()).collect(),
+                }
             }
             _ => self.queue_command(),
         };
@@ -109,10 +111,9 @@ impl Operations {
                 let held = messages.iter().map(|one| (queue.clone(), one.id, one.reservation));
                 reservations.extend(held);
             }
-            (
-                Command::TouchMessage { queue, message, .. },
-                Outcome::Touched { reservation },
-            ) => reservations.push((queue.clone(), *message, *reservation)),
+            (Command::TouchMessage { queue, message, .. }, Outcome::Touched { reservation }) => {
+                reservations.push((queue.clone(), *message, *reservation))
+            }
             (Command::Transaction { commands }, Outcome::Transacted { outcomes }) => {
                 for (command, outcome) in commands.iter().zip(outcomes) {
                     self.hear(command, outcome);
@@ -241,10 +242,7 @@ impl Operations {
                 0 => Some(DeadLetterPatch::Remove),
                 1..=3 => Some(DeadLetterPatch::Set {
                     queue: self.chance.one_in(2).then(|| self.queue()),
-                    max_reservations: self
-                        .chance
-                        .one_in(2)
-                        .then(|| self.chance.below(4) as u32),
+                    max_reservations: self.chance.one_in(2).then(|| self.chance.below(4) as u32),
                 }),
                 _ => None,
             },

@@ -116,7 +116,8 @@ impl Reference {
             project.retries.retain(|_, (_, _, until)| *until > self.now);
             project.queues.values_mut().for_each(|queue| queue.settle(self.now));
         }
-        if let (Some(retry), Some(project)) = (&request.retry, self.projects.get(&request.project)) {
+        if let (Some(retry), Some(project)) = (&request.retry, self.projects.get(&request.project))
+        {
             if let Some((hash, outcome, _)) = project.retries.get(&*retry.key) {
                 let same = *hash == retry.request_hash;
                 return if same { Ok(outcome.clone()) } else { Err(Rejection::RetryKeyMismatch) };
@@ -221,7 +222,8 @@ impl Reference {
                     return Err(Rejection::OverQuota { what, limit });
                 }
                 let created = old.is_none();
-                settings.message_timeout = patch.message_timeout.unwrap_or(settings.message_timeout);
+                settings.message_timeout =
+                    patch.message_timeout.unwrap_or(settings.message_timeout);
                 settings.message_expiration =
                     patch.message_expiration.unwrap_or(settings.message_expiration);
                 project.queues.entry(queue.clone()).or_default().settings = settings.clone();
@@ -328,10 +330,7 @@ impl Reference {
             body: new.body.clone(),
             key: new.ordering_key.as_ref().map(|key| key.as_str().into()),
             count: 0,
-            expires_at: life(
-                self.now,
-                new.expiration.unwrap_or(queue.settings.message_expiration),
-            ),
+            expires_at: life(self.now, new.expiration.unwrap_or(queue.settings.message_expiration)),
             delayed: (new.delay.0 > 0).then(|| self.now + new.delay.0),
             held: None,
         };
@@ -417,9 +416,8 @@ fn dead_letter(
     match queue.clone().or(before.map(|before| before.queue)) {
         None => Err(Rejection::DeadLetterUnnamed { queue: name.clone() }),
         Some(queue) if queue == *name => Err(Rejection::DeadLetterLoop { queue }),
-        Some(queue) => Ok(Some(DeadLetter {
-            queue,
-            max_reservations: max_reservations.unwrap_or(kept),
-        })),
+        Some(queue) => {
+            Ok(Some(DeadLetter { queue, max_reservations: max_reservations.unwrap_or(kept) }))
+        }
     }
 }

@@ -219,7 +219,11 @@ fn projects_and_tokens_are_refused_in_this_order() {
     check(
         "project",
         &[
-            ("long id", &format!("in {} / nameless-project", "x".repeat(65)), "LengthOutOfRange ProjectId"),
+            (
+                "long id",
+                &format!("in {} / nameless-project", "x".repeat(65)),
+                "LengthOutOfRange ProjectId",
+            ),
             ("no name", "nameless-project", "LengthOutOfRange ProjectName"),
             ("there already", "project", "ProjectExists"),
             ("a new one", &format!("in {} / project", "x".repeat(64)), "ok"),

@@ -15,7 +15,7 @@ use crate::world::World;
 const ROWS_MAX: u64 = 12 * TIMERS_PER_BATCH_MAX as u64;
 
 fn messages() -> u64 {
-    if cfg!(debug_assertions) { 50_000 } else { 1_000_000 }
+    crate::rounds(50_000, 1_000_000)
 }
 
 struct Counted {
@@ -113,7 +113,8 @@ fn a_long_line_behind_one_key_costs_no_more_than_a_short_one() {
     large.post(messages(), Some("key"), None);
     large.most = 0;
     for _ in 0..1000 {
-        let wish = Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
+        let wish =
+            Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
         let Outcome::Reserved { messages } = large.ask(wish) else { panic!("a reserve") };
         assert_eq!(messages.len(), 1, "one of a key");
         let handle = Handle { message: messages[0].id, reservation: Some(messages[0].reservation) };
@@ -143,7 +144,8 @@ fn many_reservations_lapse_in_bounded_steps() {
     }
     assert_eq!(ticks, 10_000 / TIMERS_PER_BATCH_MAX);
     assert_eq!(now, Millis::from_secs(60));
-    let wish = Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
+    let wish =
+        Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
     let Outcome::Reserved { messages } = large.ask(wish) else { panic!("a reserve") };
     assert!(messages.iter().all(|message| message.reserved_count == 2));
 }

@@ -96,9 +96,7 @@ fn command(world: &World, words: &[&str]) -> Command {
         ["project", rest @ ..] => {
             Command::CreateProject { name: "a project".into(), quota: quota(rest) }
         }
-        ["nameless-project"] => {
-            Command::CreateProject { name: "".into(), quota: Quota::default() }
-        }
+        ["nameless-project"] => Command::CreateProject { name: "".into(), quota: Quota::default() },
         ["quota", rest @ ..] => Command::UpdateQuota { quota: quota(rest) },
         ["drop-project"] => Command::DeleteProject,
         ["token", id, rest @ ..] => Command::CreateToken {
@@ -129,9 +127,10 @@ fn queue_command(world: &World, verb: &str, queue: QueueName, words: &[&str]) ->
         ("put", settings) => Command::PutQueue { queue, patch: patch(settings) },
         ("delete", []) => Command::DeleteQueue { queue },
         ("clear", []) => Command::ClearQueue { queue },
-        ("post", messages) => {
-            Command::PostMessages { queue, messages: messages.iter().flat_map(|m| post(m)).collect() }
-        }
+        ("post", messages) => Command::PostMessages {
+            queue,
+            messages: messages.iter().flat_map(|m| post(m)).collect(),
+        },
         ("reserve", [count, rest @ ..]) => Command::ReserveMessages {
             queue,
             count: number(count) as u32,

@@ -243,7 +243,8 @@ impl World {
         let mut count = std::collections::BTreeMap::new();
         for (_, key, _) in self.engine.kv().dump() {
             if key != b"engine/core" {
-                let kind = if key[0] < 0x20 { "body".into() } else { char::from(key[0]).to_string() };
+                let kind =
+                    if key[0] < 0x20 { "body".into() } else { char::from(key[0]).to_string() };
                 *count.entry(kind).or_insert(0) += 1;
             }
         }

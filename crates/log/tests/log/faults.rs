@@ -74,3 +74,8 @@ fn a_torn_tail_is_cut_and_reported() {
     }
     assert!(torn > 5, "the test tears: {torn}");
 }
+
+#[test]
+fn the_disk_in_memory_keeps_the_contract_of_disks() {
+    bessemer_seam::log_disk_suite::check(MemoryDisk::default);
+}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bessemer_model::NodeId;
-use bessemer_seam::consensus::Consensus;
 use bessemer_seam::net::Channel;
 
 use crate::agreement::plain;

@@ -43,3 +43,21 @@ async fn one_sync_serves_many_requests() {
     assert!(entries < done, "{entries} entries for {done} posts");
     assert!(syncs < done, "{syncs} syncs for {done} posts");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adhoc_latency() {
+    let cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let follower = 1 + leader % 3;
+    for (name, node, callers) in [("leader", leader, 1), ("follower", follower, 1), ("l64", leader, 64), ("f64", follower, 64)] {
+        let m0 = cluster.replica(leader).metrics();
+        let began = std::time::Instant::now();
+        let c = Callers::start(&cluster, &[node], callers);
+        tokio::time::sleep(Duration::from_millis(2000)).await;
+        let known = c.stop().await;
+        let done: u64 = known.iter().map(|(_, known)| known.done.len() as u64).sum();
+        let m1 = cluster.replica(leader).metrics();
+        println!("{name}: {} posts/s, {} entries, {} parts", done * 1000 / began.elapsed().as_millis() as u64, m1.entries_proposed - m0.entries_proposed, m1.parts_proposed - m0.parts_proposed);
+    }
+}

@@ -32,6 +32,9 @@ impl Fate {
     }
 }
 
+/// Says which streams (from, to, channel) are meant.
+type Which = Box<dyn Fn(NodeId, NodeId, Channel) -> bool + Send>;
+
 struct Stream {
     from: NodeId,
     to: NodeId,
@@ -43,6 +46,7 @@ struct Stream {
 struct Hub {
     listeners: BTreeMap<NodeId, mpsc::Sender<Accepted>>,
     isolated: BTreeSet<NodeId>,
+    refused: Option<Which>,
     streams: Vec<Stream>,
     connects: BTreeMap<u8, usize>,
 }
@@ -95,6 +99,12 @@ impl MemoryHub {
         }
     }
 
+    /// From now on refuses the streams `which` says, and breaks those there are.
+    pub fn refuse(&self, which: impl Fn(NodeId, NodeId, Channel) -> bool + Send + 'static + Copy) {
+        self.hub.lock().unwrap().refused = Some(Box::new(which));
+        self.cut(which);
+    }
+
     /// How many streams of a kind were opened so far.
     pub fn connects(&self, channel: Channel) -> usize {
         self.hub.lock().unwrap().connects.get(&(channel as u8)).copied().unwrap_or(0)
@@ -135,6 +145,9 @@ impl Net for MemoryNet {
         let listener = {
             let mut hub = self.hub.hub.lock().unwrap();
             if hub.isolated.contains(&peer) || hub.isolated.contains(&self.node) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            if hub.refused.as_ref().is_some_and(|refused| refused(self.node, peer, channel)) {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let Some(listener) = hub.listeners.get(&peer).cloned() else {

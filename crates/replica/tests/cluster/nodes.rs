@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use bessemer_log::memory_disk::MemoryDisk;
 use bessemer_log::{Log, LogOptions};
 use bessemer_model::{
-    BootCount, Command, Failure, LogIndex, NewMessage, NodeId, Outcome, ProjectId, QueueName,
-    Quota, Request,
+    BootCount, Command, Failure, NewMessage, NodeId, Outcome, ProjectId, QueueName, Quota, Request,
 };
 use bessemer_replica::{Replica, ReplicaOptions};
 use bessemer_seam::consensus::{ClusterStatus, Consensus, Member};
@@ -32,9 +31,7 @@ pub struct Disks {
 /// A running node.
 pub struct Node {
     pub replica: Replica<TestWorld>,
-    pub log: Log<MemoryDisk>,
-    stop: Arc<AtomicBool>,
-    driver: Option<JoinHandle<()>>,
+    driver: Driver,
 }
 
 pub struct Cluster {
@@ -45,22 +42,41 @@ pub struct Cluster {
     segment_bytes: u64,
 }
 
-/// Drains the log as the program does: one thread, woken by the log.
-fn drive(log: Log<MemoryDisk>, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    log.set_waker(Box::new(move || {
-        // Full means that the driver is already awake.
-        let _ = sender.try_send(());
-    }));
-    std::thread::spawn(move || {
-        while !stop.load(Ordering::SeqCst) {
-            while let Ok(true) = log.drain() {}
-            if log.upkeep().is_err() {
-                return;
+/// Drains a log as the program does: one thread, woken by the log.
+pub struct Driver {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    pub fn start(log: Log<MemoryDisk>) -> Driver {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        log.set_waker(Box::new(move || {
+            // Full means that the thread is already awake.
+            let _ = sender.try_send(());
+        }));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                while let Ok(true) = log.drain() {}
+                if log.upkeep().is_err() {
+                    return;
+                }
+                let _ = receiver.recv_timeout(Duration::from_millis(20));
             }
-            let _ = receiver.recv_timeout(Duration::from_millis(20));
+        });
+        Driver { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the log's thread ends");
         }
-    })
+    }
 }
 
 fn member(node: u64) -> Member {
@@ -119,13 +135,12 @@ impl Cluster {
             ..LogOptions::default()
         };
         let (log, _) = Log::open(disks.log.clone(), log_options).expect("the log opens");
-        let stop = Arc::new(AtomicBool::new(false));
-        let driver = drive(log.clone(), stop.clone());
+        let driver = Driver::start(log.clone());
         let world =
             TestWorld { runtime: TokioRuntime::shared(), net: self.hub.attach(NodeId(node)) };
-        let started = Replica::start(world, options, log.clone(), disks.state.clone(), members);
+        let started = Replica::start(world, options, log, disks.state.clone(), members);
         let replica = started.await.expect("the replica starts");
-        self.nodes.insert(node, Node { replica, log, stop, driver: Some(driver) });
+        self.nodes.insert(node, Node { replica, driver });
     }
 
     /// Stops `node` in good order.
@@ -133,7 +148,7 @@ impl Cluster {
         let running = self.nodes.remove(&node).expect("the node runs");
         running.replica.shutdown().await;
         self.hub.detach(NodeId(node));
-        running.end();
+        drop(running.driver);
     }
 
     /// Takes the power from `node`; its disks keep what was durable.
@@ -145,7 +160,7 @@ impl Cluster {
         disks.state = disks.state.crash();
         // What still runs can reach neither disks nor peers; end it.
         running.replica.shutdown().await;
-        running.end();
+        drop(running.driver);
     }
 
     pub fn replica(&self, node: u64) -> &Replica<TestWorld> {
@@ -184,25 +199,11 @@ impl Cluster {
         }
     }
 
-    pub async fn applied(&self, node: u64, index: LogIndex) {
-        eventually("an entry to be applied", || (self.status(node).applied >= index).then_some(()))
-            .await;
-    }
-
     /// Makes the project the tests work in.
     pub async fn project(&self, node: u64) {
         let command = Command::CreateProject { name: "test".into(), quota: Quota::default() };
         let outcome = propose(self.replica(node), command).await;
         assert!(matches!(outcome, Ok(Outcome::ProjectCreated { .. })), "{outcome:?}");
-    }
-}
-
-impl Node {
-    fn end(mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(driver) = self.driver.take() {
-            driver.join().expect("the log driver ends");
-        }
     }
 }
 

@@ -55,7 +55,7 @@ fn files_of(kv: &MemoryKv) -> Files {
 fn kv_of(files: &Files) -> MemoryKv {
     let mut pairs = Vec::new();
     for mut rest in files.values().map(Vec::as_slice) {
-        let mut block = |rest: &mut &[u8]| {
+        let block = |rest: &mut &[u8]| {
             let bytes = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
             let block = rest[4..4 + bytes].to_vec();
             *rest = &rest[4 + bytes..];
@@ -86,6 +86,13 @@ impl MemoryState {
 
     pub fn installs(&self) -> usize {
         self.inner.lock().unwrap().installs
+    }
+
+    /// Bytes received of a snapshot that is not installed yet.
+    pub fn staged_bytes(&self) -> u64 {
+        let inner = self.inner.lock().unwrap();
+        let files = inner.staging.iter().flat_map(|(_, _, files)| files.values());
+        files.map(|content| content.len() as u64).sum()
     }
 
     /// Bytes that were held already when a staging was resumed.

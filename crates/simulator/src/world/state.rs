@@ -185,6 +185,7 @@ impl StateStore for SimStateStore {
 
     fn checkpoint(&self, kv: &SimKv, label: &str) -> io::Result<SimCheckpoint> {
         let mut directory = self.call()?;
+        kv.map.flush()?;
         let checkpoint = SimCheckpoint::of(&kv.map);
         directory.newest = Some((label.to_string(), checkpoint.clone()));
         directory.counters.checkpoints += 1;
@@ -376,17 +377,20 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_falls_back_to_the_flush_while_the_checkpoint_stays() {
+    fn a_crash_falls_back_to_the_flush_or_to_the_newer_checkpoint() {
         let (_sim, directory, store) = store();
         let kv = store.open().unwrap();
         put(&kv, "a", "1");
         kv.flush().unwrap();
         put(&kv, "b", "2");
-        store.checkpoint(&kv, "two").unwrap();
         directory.crash();
         let kv = store.open().unwrap();
         assert_eq!(kv.get(Table::Row, b"a").unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(kv.get(Table::Row, b"b").unwrap(), None);
+        put(&kv, "b", "2");
+        store.checkpoint(&kv, "two").unwrap();
+        directory.crash();
+        assert_eq!(store.open().unwrap().map.dump().len(), 4);
         assert_eq!(store.latest().unwrap().unwrap().0, "two");
     }
 
