@@ -141,7 +141,8 @@ fn the_client_commands_do_what_they_say() {
     let reserved = cluster.run_json(&["queue", "reserve", "q", "-n", "2", "--timeout-secs", "30"]);
     let first = &reserved["messages"][0];
     assert_eq!(first["body"], "one");
-    let (id, reservation) = (first["id"].as_str().unwrap(), first["reservation_id"].as_str().unwrap());
+    let (id, reservation) =
+        (first["id"].as_str().unwrap(), first["reservation_id"].as_str().unwrap());
     let touched = cluster.run_json(&["queue", "touch", "q", id, "--reservation-id", reservation]);
     let reservation = touched["reservation_id"].as_str().expect("a new id");
     cluster.run_json(&["queue", "ack", "q", id, "--reservation-id", reservation]);
@@ -182,7 +183,16 @@ fn the_client_commands_do_what_they_say() {
     assert!(!last.status.success(), "{last:?}");
 
     let report = cluster.run_json(&[
-        "bench", "queue", "--clients", "4", "--secs", "1", "--warmup-secs", "0", "--size", "100",
+        "bench",
+        "queue",
+        "--clients",
+        "4",
+        "--secs",
+        "1",
+        "--warmup-secs",
+        "0",
+        "--size",
+        "100",
     ]);
     assert!(report["cycles"].as_u64().expect("cycles") > 0, "{report}");
     assert_eq!(report["errors"], serde_json::json!({}), "{report}");

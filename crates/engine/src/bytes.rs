@@ -1,7 +1,7 @@
 //! Bytes in and out: the few shapes all our encodings are made of.
 //!
 //! Not here: what the bytes mean. Reading is total: any input gives a value or a `DecodeError`,
-//! and never allocates more than a small multiple of the input.
+//! and never allocates more than a bounded multiple of the input.
 
 use crate::fault::DecodeError;
 

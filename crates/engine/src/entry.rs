@@ -16,6 +16,8 @@ use crate::fault::DecodeError;
 const BATCH_VERSION: u8 = 1;
 /// Part format. 1 was the first.
 const PART_VERSION: u8 = 1;
+/// Latest stamp, some 280,000 years after the epoch: log time never comes near its type's end.
+const STAMP_MAX: Millis = Millis(1 << 53);
 
 /// One entry of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,8 +91,11 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
     let mut reader = Reader::new("batch", bytes);
     reader.version(BATCH_VERSION)?;
     let stamp = Millis(reader.fixed()?);
+    if stamp > STAMP_MAX {
+        return Err(reader.malformed());
+    }
     let count = reader.var()?;
-    let mut parts = Vec::with_capacity(reader.room(count) / 4);
+    let mut parts = Vec::with_capacity(reader.room(count).min(1024));
     for _ in 0..count {
         parts.push(decode_part(reader.slice()?)?);
     }
@@ -102,7 +107,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
 pub fn decode_part(bytes: &[u8]) -> Result<Part, DecodeError> {
     let mut reader = Reader::new("part", bytes);
     let (lane, count) = part_header(&mut reader)?;
-    let mut requests = Vec::with_capacity(reader.room(count) / 4);
+    let mut requests = Vec::with_capacity(reader.room(count).min(1024));
     for _ in 0..count {
         requests.push(decode_request(reader.slice()?)?);
     }

@@ -108,10 +108,6 @@ impl ReadyWindows {
         self.order.remove(&used.last_use);
         used.last_use = last_use;
         self.order.insert(last_use, store);
-        // What was read under a transaction may be undone with it.
-        if let Some(touched) = &mut self.touched {
-            touched.insert(store);
-        }
         &used.window
     }
 

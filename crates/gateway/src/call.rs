@@ -203,7 +203,9 @@ impl Query {
     /// `+` is a space here, unlike in a path.
     pub fn parse(query: &str) -> Query {
         let pairs = form_urlencoded::parse(query.as_bytes());
-        Query { pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect() }
+        Query {
+            pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+        }
     }
 
     /// The first value of `name`; an empty one is not given.

@@ -7,6 +7,7 @@
 
 mod call;
 mod ironmq;
+mod json;
 mod limits;
 mod listen;
 mod metrics;

@@ -24,7 +24,9 @@ use crate::metrics::DoorMetrics;
 use crate::wire::{Slot, Tracked, Wire};
 use crate::{ironmq, native};
 
-/// Bytes hyper buffers of a head and of a body at most; larger heads get 431.
+/// Bytes of a request's head at most; larger ones get 431.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Bytes a connection buffers of what arrives at most.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// The answer to a connection over the cap: certainly nothing was applied.
 const OVER_CAP: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -140,6 +142,7 @@ fn connect(
     });
     http1::Builder::new()
         .max_buf_size(BUFFER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(wire), answer)
 }
 

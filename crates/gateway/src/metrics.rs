@@ -14,8 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::respond::DoorKind;
 
 /// Upper bounds of the time histogram, in seconds: a fast commit to a long poll.
-const SECONDS: [f64; 12] =
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Requests {
@@ -78,13 +77,7 @@ impl DoorMetrics {
         Arc::new(metrics)
     }
 
-    pub(crate) fn answered(
-        &self,
-        door: DoorKind,
-        verb: &'static str,
-        status: u16,
-        took: Duration,
-    ) {
+    pub(crate) fn answered(&self, door: DoorKind, verb: &'static str, status: u16, took: Duration) {
         let door = match door {
             DoorKind::Iron => "ironmq",
             DoorKind::Native => "native",

@@ -31,7 +31,9 @@ pub(crate) enum Refusal {
     Unsupported(&'static str),
     /// The type of a queue cannot change.
     TypeFixed,
-    TooLarge { bytes_max: usize },
+    TooLarge {
+        bytes_max: usize,
+    },
     TooSlow,
     NoRoute,
     WrongVerb,

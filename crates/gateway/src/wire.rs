@@ -57,7 +57,13 @@ impl Slot {
     pub fn begin(&self) {
         let mut state = self.lock();
         state.phase = Phase::Busy;
+        // A client that sends the next request before it read an answer still wants that answer.
+        let before = if state.answered { state.undo.take() } else { None };
         state.answered = false;
+        drop(state);
+        if let Some(undo) = before {
+            undo.delivered();
+        }
     }
 
     /// Guards the answer to come.
@@ -152,9 +158,8 @@ impl Wire {
 
     /// The stream would not take more. Fails once it took nothing for too long.
     fn stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let until = *self
-            .write_until
-            .get_or_insert_with(|| Instant::now() + self.options.write_timeout);
+        let until =
+            *self.write_until.get_or_insert_with(|| Instant::now() + self.options.write_timeout);
         poll_alarm(&mut self.write_alarm, until, "the client does not read its answer", cx)
     }
 }
@@ -243,7 +248,14 @@ impl AsyncWrite for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         if self.slot.flushed() {
-            self.read_until = Instant::now() + self.options.idle_timeout;
+            let this = &mut *self;
+            this.read_until = Instant::now() + this.options.idle_timeout;
+            this.read_alarm.as_mut().reset(this.read_until);
+            // hyper may wait in a read that began while busy: the alarm must wake it, too. Then
+            // `poll_read` finds the time over.
+            if this.read_alarm.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
         }
         Poll::Ready(Ok(()))
     }

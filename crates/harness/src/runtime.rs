@@ -16,7 +16,7 @@ pub struct TestRuntime {
 }
 
 impl TestRuntime {
-    pub fn new() -> SharedRuntime {
+    pub fn shared() -> SharedRuntime {
         Arc::new(TestRuntime { began: tokio::time::Instant::now(), drawn: AtomicU64::new(0) })
     }
 }

@@ -19,7 +19,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> World {
+    pub fn start() -> World {
         World::with(Quota::default())
     }
 
@@ -27,7 +27,7 @@ impl World {
         let node = TestNode::new();
         let project = node.create_project("p", quota);
         let options = Options { admin_token: Some(ADMIN.into()), ..Options::default() };
-        let (service, duty) = Service::new(node.clone(), TestRuntime::new(), options);
+        let (service, duty) = Service::new(node.clone(), TestRuntime::shared(), options);
         tokio::spawn(duty);
         World { node, service, project }
     }

@@ -40,8 +40,7 @@ impl<W: World> Node<W> {
         state: W::State,
     ) -> Result<Node<W>, StartError> {
         let runtime = world.runtime();
-        let replica =
-            Replica::start(world, options.replica, log, state, options.members).await?;
+        let replica = Replica::start(world, options.replica, log, state, options.members).await?;
         let replica = Arc::new(replica);
         let consensus: Arc<dyn Consensus> = replica.clone();
         let (service, duty) = Service::new(consensus, runtime.clone(), options.service);
@@ -77,8 +76,7 @@ impl<W: World> Node<W> {
     /// doors are closed by now. A second call does nothing more.
     pub async fn stop(&self) {
         self.replica.shutdown().await;
-        let duty_ended =
-            self.duty_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let duty_ended = self.duty_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = duty_ended {
             // Always canceled: the sender is dropped when the duty ends, with the effects.
             let _canceled = ended.await;

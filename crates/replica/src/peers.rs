@@ -68,6 +68,11 @@ impl PeerMemory {
         }
     }
 
+    /// Newest index remembered as durable and committed on `peer`; 0 when nothing is.
+    pub fn held_by(&self, peer: NodeId) -> u64 {
+        lock(&self.inner).peers.get(&peer).map_or(0, |memory| memory.safe_index)
+    }
+
     /// True when `node` is or was a member.
     pub fn was_member(&self, node: NodeId) -> bool {
         lock(&self.inner).seen.contains(&node.0)

@@ -149,6 +149,14 @@ impl Proposer {
         fail(failed, NotDone::NoLeader);
     }
 
+    /// A leader became known: the way to it gets its time, however long there was none.
+    pub fn leader_known(&self, now: Duration) {
+        let mut state = lock(&self.state);
+        if state.leaderless_since.is_some() {
+            state.leaderless_since = Some(now);
+        }
+    }
+
     /// Fails everything that has no place.
     pub fn refuse_open(&self, why: NotDone) {
         let failed = take_open(&mut lock(&self.state));

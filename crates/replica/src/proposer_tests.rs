@@ -106,6 +106,8 @@ fn without_a_leader_for_too_long_open_requests_fail_and_placed_ones_stay() {
     assert!((&mut placed.answer).now_or_never().is_none());
     let refused = proposer.queue(ProjectId::new("a"), vec![1], late);
     assert_eq!(refused.err(), Some(NotDone::NoLeader));
+    proposer.leader_known(late);
+    assert!(proposer.queue(ProjectId::new("a"), vec![1], late).is_ok());
     proposer.set_reachable(true, late);
     assert!(proposer.queue(ProjectId::new("a"), vec![1], late).is_ok());
 }

@@ -20,6 +20,9 @@ use crate::world::World;
 /// How soon a failed round is tried again for callers that still wait.
 const RETRY_MS: u64 = 50;
 
+/// Callers of one round at most.
+const WAITING_MAX: usize = 100_000;
+
 type Waiter = oneshot::Sender<LogIndex>;
 
 /// Callers of the next round.
@@ -30,12 +33,18 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    /// Joins the next round.
-    pub fn join(&self) -> oneshot::Receiver<LogIndex> {
+    /// Joins the next round; `None` when too many wait already.
+    pub fn join(&self) -> Option<oneshot::Receiver<LogIndex>> {
         let (sender, receiver) = oneshot::channel();
-        lock(&self.waiting).push(sender);
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.len() >= WAITING_MAX {
+                return None;
+            }
+            waiting.push(sender);
+        }
         self.event.notify();
-        receiver
+        Some(receiver)
     }
 }
 

@@ -130,6 +130,11 @@ impl<W: World> Replica<W> {
         self.shared.fatal.wait().await
     }
 
+    /// The error this replica cannot go on after, if there is one.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.fatal.get()
+    }
+
     /// Waits until this node has applied everything its log held when it started, as the leader
     /// confirms it. `false` when that took longer than `patience`.
     pub async fn recovered(&self, patience: Duration) -> bool {
@@ -152,6 +157,12 @@ impl<W: World> Replica<W> {
             log_bytes_held: log.entry_bytes,
             serving: crate::lane::serving(shared),
         }
+    }
+
+    /// Newest entry this node remembers to be durable and committed on `peer`: the peer is refused
+    /// once it comes with less. 0 when nothing is remembered.
+    pub fn remembered(&self, peer: NodeId) -> LogIndex {
+        LogIndex(self.shared.peers.held_by(peer))
     }
 
     /// Takes a snapshot now, whatever the log's size.
@@ -250,9 +261,11 @@ async fn prepare<W: World>(
     .map_err(|error| StartError::new("opening the state", error))?;
     let (kv, engine, current) = opened;
     let runtime = world.runtime();
+    let group_log = log.group(options.group);
+    let log_bytes = group_log.state().entry_bytes;
     let shared = Shared {
         net: world.net(),
-        group_log: log.group(options.group),
+        group_log,
         log,
         state,
         kv: Mutex::new(kv),
@@ -266,7 +279,7 @@ async fn prepare<W: World>(
         peers: PeerMemory::default(),
         steering: Steering::default(),
         clock_off_ms: AtomicU64::new(0),
-        retention: Retention::new(current),
+        retention: Retention::new(current, log_bytes),
         stop: Latch::default(),
         draining: Latch::default(),
         fatal: Fatal::default(),
@@ -346,13 +359,13 @@ impl<W: World> Replica<W> {
     async fn barrier_inner(&self, patience: Duration) -> Result<(), Failure> {
         let shared = &self.shared;
         let work = async {
-            let index = shared.reads.join().await.ok()?;
+            let joined = shared.reads.join().ok_or(NotDone::Overloaded)?;
+            let index = joined.await.map_err(|_| NotDone::ShuttingDown)?;
             shared.progress.reached(index).await;
-            Some(())
+            Ok(())
         };
         match within(&*shared.runtime, patience, work).await {
-            Some(Some(())) => Ok(()),
-            Some(None) => Err(Failure::NotDone(NotDone::ShuttingDown)),
+            Some(result) => result.map_err(Failure::NotDone),
             None => Err(Failure::NotDone(self.why_not())),
         }
     }

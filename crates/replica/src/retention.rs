@@ -71,13 +71,10 @@ async fn look<W: World>(shared: &Arc<Shared<W>>, growth: &Growth) -> io::Result<
     if shared.retention.is_receiving() {
         return Ok(());
     }
-    let held_bytes = shared.group_log.state().entry_bytes;
-    let due = shared.retention.bytes_since() >= shared.options.snapshot_every_bytes;
-    // Also after a restart, when the bytes since the last snapshot are not known.
-    let full = held_bytes > shared.options.log_bytes_max && shared.retention.bytes_since() > 0;
-    if due || full {
+    if shared.retention.bytes_since() >= shared.options.snapshot_every_bytes {
         take(shared).await?;
     }
+    let held_bytes = shared.group_log.state().entry_bytes;
     purge(shared, growth, held_bytes).await;
     Ok(())
 }

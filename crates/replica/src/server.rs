@@ -21,6 +21,9 @@ use crate::types::Types;
 use crate::wire::{Message, Refusal};
 use crate::world::{ReceiverOf, SenderOf, World};
 
+/// How soon room in the log's queue is looked for again.
+const ROOM_LOOK_MS: u64 = 5;
+
 /// Accepts streams until the replica stops.
 pub(crate) async fn accept_loop<W: World>(shared: Arc<Shared<W>>) {
     let open = Arc::new(AtomicUsize::new(0));
@@ -117,6 +120,10 @@ async fn next_request<W: World, R: NetReceiver>(
     shared: &Shared<W>,
     receiver: &mut R,
 ) -> io::Result<AppendEntriesRequest<Types<W::Rt>>> {
+    // A leader that catches this node up sends faster than a slow device writes.
+    while !shared.log.has_room() {
+        shared.runtime.sleep(Duration::from_millis(ROOM_LOOK_MS)).await;
+    }
     let message = receive(receiver, shared.options.group).await?;
     append_request(shared, message)
 }

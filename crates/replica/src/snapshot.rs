@@ -144,7 +144,7 @@ struct Inner<W: World> {
     bytes_total: u64,
     bytes_before: u64,
     /// A snapshot is being received or installed.
-    receiving: usize,
+    receiving: bool,
 }
 
 /// What the node may forget. Written by the apply worker and transfers, read by the controller.
@@ -153,16 +153,17 @@ pub(crate) struct Retention<W: World> {
 }
 
 impl<W: World> Retention<W> {
-    pub fn new(current: Option<Current<W>>) -> Retention<W> {
+    /// `log_bytes`: what the log holds, of which the current snapshot may cover a part.
+    pub fn new(current: Option<Current<W>>, log_bytes: u64) -> Retention<W> {
         let inner = Inner {
             // A checkpoint is durable, and the state is never behind it.
             flushed: current.as_ref().map_or(LogIndex(0), Current::index),
             current,
             sending: BTreeMap::new(),
             next_transfer: 0,
-            bytes_total: 0,
+            bytes_total: log_bytes,
             bytes_before: 0,
-            receiving: 0,
+            receiving: false,
         };
         Retention { inner: Mutex::new(inner) }
     }
@@ -216,14 +217,14 @@ impl<W: World> Retention<W> {
         Sending { retention: self, number }
     }
 
-    /// Marks a snapshot as being received until the guard drops.
-    pub fn receiving(&self) -> Receiving<'_, W> {
-        lock(&self.inner).receiving += 1;
-        Receiving { retention: self }
+    /// Marks a snapshot as being received until the guard drops; `None` while another one is.
+    pub fn receive(&self) -> Option<Receiving<'_, W>> {
+        let taken = std::mem::replace(&mut lock(&self.inner).receiving, true);
+        (!taken).then_some(Receiving { retention: self })
     }
 
     pub fn is_receiving(&self) -> bool {
-        lock(&self.inner).receiving > 0
+        lock(&self.inner).receiving
     }
 }
 
@@ -244,7 +245,7 @@ pub(crate) struct Receiving<'a, W: World> {
 
 impl<W: World> Drop for Receiving<'_, W> {
     fn drop(&mut self) {
-        lock(&self.retention.inner).receiving -= 1;
+        lock(&self.retention.inner).receiving = false;
     }
 }
 

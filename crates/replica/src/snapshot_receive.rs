@@ -18,7 +18,7 @@ use crate::link::{Link, timed_out, unexpected};
 use crate::shared::Shared;
 use crate::snapshot::SnapshotData;
 use crate::types::{LeaderId, PeerNode, SnapshotMeta, Vote};
-use crate::wire::Message;
+use crate::wire::{Message, Refusal};
 use crate::world::{StagingOf, World};
 
 type SnapshotOf<W> = openraft::Snapshot<LeaderId, u64, PeerNode, SnapshotData<W>>;
@@ -49,10 +49,9 @@ async fn receive<W: World>(
     link: &mut Link<W>,
     offer: Offer,
 ) -> io::Result<()> {
-    if shared.retention.is_receiving() {
-        return link.send(&Message::Refused(crate::wire::Refusal::Overloaded)).await;
-    }
-    let receiving = shared.retention.receiving();
+    let Some(receiving) = shared.retention.receive() else {
+        return link.send(&Message::Refused(Refusal::Overloaded)).await;
+    };
     let (state, label, files) = (shared.state.clone(), offer.label, offer.files.clone());
     let staging = W::Rt::spawn_blocking(move || state.stage(&label, &files)).await??;
     let held = offer.files.iter().map(|file| staging.held(&file.name)).collect();

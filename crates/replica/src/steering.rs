@@ -4,7 +4,7 @@
 //! for their clocks (`ping.rs`).
 //! Invariants: stamps never decrease; between two elections they follow the time elapsed since
 //! boot, never the wall clock, bent by at most `SLEW_PER_MILLE`; a step forward of more than
-//! `STEP_MS_MAX` is taken at an election alone, and only when the clocks of a majority agree.
+//! `STEP_MS_MAX` is taken once per leadership, and only when the clocks of a majority agree.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -35,6 +35,9 @@ struct State {
     peers: BTreeMap<NodeId, PeerClock>,
     /// Log time = origin + elapsed. `None` until this node first leads.
     origin_ms: Option<i64>,
+    /// The leadership began before a majority's clocks were known to agree: the first time they
+    /// do, log time may step forward to them.
+    unanchored: bool,
     steered_at: Duration,
     last_stamp: Millis,
 }
@@ -114,6 +117,7 @@ impl Steering {
             );
         }
         state.origin_ms = Some(bounded.max(floor_ms) - ms(now));
+        state.unanchored = !agreed;
         state.steered_at = now;
     }
 
@@ -122,6 +126,12 @@ impl Steering {
     pub fn steer(&self, me: (NodeId, u64), voters: &[NodeId], now: Duration) -> Option<u64> {
         let mut state = lock(&self.state);
         let majority = Self::majority(&state, me, voters, now)?;
+        let anchors = state.unanchored && majority.spread_ms <= AGREE_MS_MAX;
+        if let Some(origin_ms) = state.origin_ms.filter(|_| anchors) {
+            state.unanchored = false;
+            state.origin_ms = Some(origin_ms.max(majority.origin_ms));
+            state.steered_at = now;
+        }
         if let Some(origin_ms) = state.origin_ms {
             let passed = ms(now.saturating_sub(state.steered_at));
             let bend_max = passed * SLEW_PER_MILLE / 1000;

@@ -103,6 +103,23 @@ fn a_large_step_needs_a_majority_that_agrees() {
 }
 
 #[test]
+fn a_leader_elected_before_it_heard_of_any_clock_steps_once_when_it_does() {
+    let hour = 3_600_000;
+    let steering = Steering::default();
+    steering.lead((ME, WALL), &VOTERS, Millis(WALL - hour), at(0));
+    assert_eq!(steering.now(at(0)), Millis(WALL - hour + STEP_MS_MAX));
+    steering.heard(NodeId(2), WALL + 1_000, at(1_000), at(0));
+    steering.steer((ME, WALL + 1_000), &VOTERS, at(1_000));
+    assert_eq!(steering.now(at(1_000)), Millis(WALL + 1_000));
+    // Never again under this leadership.
+    for peer in [NodeId(2), NodeId(3)] {
+        steering.heard(peer, WALL + hour, at(2_000), at(0));
+    }
+    steering.steer((ME, WALL + 2_000), &VOTERS, at(2_000));
+    assert_eq!(steering.now(at(2_000)), Millis(WALL + 2_010));
+}
+
+#[test]
 fn a_clock_not_heard_of_lately_does_not_count() {
     let steering = clocks(0, 0);
     assert!(steering.steer((ME, WALL), &VOTERS, at(9_000)).is_some());

@@ -35,6 +35,9 @@ pub(crate) async fn roles<W: World>(shared: Arc<Shared<W>>) {
             } else {
                 shared.intake.close();
             }
+            if role.leader.is_some() {
+                shared.proposer.leader_known(shared.runtime.elapsed());
+            }
             shared.proposer.event.notify();
         }
         match unless(&shared.stop, metrics.changed()).await {

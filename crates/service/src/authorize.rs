@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::caller::Caller;
 use crate::failure::ServiceError;
-use crate::service::{Freshness, Service};
+use crate::service::Service;
 
 /// How long a record is believed without another look, in log time: a project that was deleted
 /// takes its tokens along without naming each.
@@ -29,8 +29,7 @@ impl Secret {
     /// Reads `bsm_<16 hex>_<64 hex>`, lower case; anything else is no token.
     pub fn parse(text: &str) -> Option<Secret> {
         let (id, secret) = text.strip_prefix("bsm_")?.split_once('_')?;
-        let lower_hex =
-            |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let lower_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if id.len() != 16 || secret.len() != 64 || !lower_hex(id) || !lower_hex(secret) {
             return None;
         }
@@ -106,11 +105,6 @@ impl Service {
         let Some(found) = read::find_token(view.as_ref(), id)? else { return Ok(None) };
         self.tokens.keep(id, &found, now, epoch);
         Ok(Some(found))
-    }
-
-    /// `Current`, when the caller did not ask for a stale read.
-    pub fn freshness(stale: bool) -> Freshness {
-        if stale { Freshness::Stale } else { Freshness::Current }
     }
 }
 

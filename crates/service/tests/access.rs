@@ -1,7 +1,9 @@
 //! Who gets in, how far, and until when.
 
 use bessemer_harness::{ADMIN, World};
-use bessemer_model::{Command, Handle, MessageId, Millis, NodeId, ProjectId, QueueName, Quota, Role};
+use bessemer_model::{
+    Command, Handle, MessageId, Millis, NodeId, ProjectId, QueueName, Quota, Role,
+};
 use bessemer_seam::consensus::MembershipChange;
 use bessemer_service::{Caller, Freshness, MintedToken, NewToken, QuotaPatch, ServiceError};
 
@@ -24,7 +26,7 @@ fn is_unauthorized(result: Result<Caller, ServiceError>) -> bool {
 
 #[tokio::test]
 async fn the_operator_enters_with_the_whole_token_alone() {
-    let world = World::new();
+    let world = World::start();
     assert_eq!(enter(&world, ADMIN).await.expect("known"), Caller::Admin);
     for wrong in ["", " ", &ADMIN[1..], &format!("{ADMIN} "), "OPERATOR"] {
         assert!(is_unauthorized(enter(&world, wrong).await), "{wrong:?}");
@@ -34,10 +36,11 @@ async fn the_operator_enters_with_the_whole_token_alone() {
 
 #[tokio::test]
 async fn a_minted_token_enters_with_its_role() {
-    let world = World::new();
+    let world = World::start();
     for role in [Role::Reader, Role::Member, Role::Owner] {
         let minted = mint(&world, token_for(role), None).await;
-        let expected = Caller::Token { project: world.project.clone(), role, id: minted.id.clone() };
+        let expected =
+            Caller::Token { project: world.project.clone(), role, id: minted.id.clone() };
         assert_eq!(enter(&world, &minted.token).await.expect("known"), expected);
         // The second time from memory.
         assert_eq!(enter(&world, &minted.token).await.expect("known"), expected);
@@ -46,7 +49,7 @@ async fn a_minted_token_enters_with_its_role() {
 
 #[tokio::test]
 async fn a_forged_secret_does_not_enter() {
-    let world = World::new();
+    let world = World::start();
     let minted = mint(&world, token_for(Role::Owner), None).await;
     let last = minted.token.chars().last().expect("not empty");
     let other = if last == '0' { '1' } else { '0' };
@@ -58,7 +61,7 @@ async fn a_forged_secret_does_not_enter() {
 
 #[tokio::test]
 async fn a_revoked_token_is_out_at_once() {
-    let world = World::new();
+    let world = World::start();
     let minted = mint(&world, token_for(Role::Owner), None).await;
     assert!(enter(&world, &minted.token).await.is_ok());
     let revoked =
@@ -69,7 +72,7 @@ async fn a_revoked_token_is_out_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_revoked_by_another_node_is_forgotten_by_the_hint() {
-    let world = World::new();
+    let world = World::start();
     let minted = mint(&world, token_for(Role::Owner), None).await;
     assert!(enter(&world, &minted.token).await.is_ok());
     let command = Command::RevokeToken { id: minted.id.clone() };
@@ -81,7 +84,7 @@ async fn a_token_revoked_by_another_node_is_forgotten_by_the_hint() {
 
 #[tokio::test]
 async fn a_token_expires_in_log_time() {
-    let world = World::new();
+    let world = World::start();
     let expires_at = Some(Millis(1_700_000_001_000));
     let minted = mint(&world, NewToken { expires_at, ..token_for(Role::Reader) }, None).await;
     world.node.pass(999);
@@ -92,7 +95,7 @@ async fn a_token_expires_in_log_time() {
 
 #[tokio::test]
 async fn tokens_end_with_their_project() {
-    let world = World::new();
+    let world = World::start();
     let minted = mint(&world, token_for(Role::Owner), None).await;
     assert!(enter(&world, &minted.token).await.is_ok());
     let deleted = world.service.delete_project(&Caller::Admin, &world.project, None);
@@ -102,7 +105,7 @@ async fn tokens_end_with_their_project() {
 
 #[tokio::test]
 async fn a_role_and_a_project_bound_what_a_token_may() {
-    let world = World::new();
+    let world = World::start();
     world.node.post(&world.project, "q", &["a"]);
     let other = world.node.create_project("other", Quota::default());
     let queue = QueueName::new("q");
@@ -125,7 +128,9 @@ async fn a_role_and_a_project_bound_what_a_token_may() {
     forbidden(service.delete_queue(&member, project, queue.clone(), None).await);
     let hidden = vec![Command::DeleteQueue { queue: queue.clone() }];
     forbidden(service.transact(&member, project, hidden, None).await.map(drop));
-    forbidden(service.create_token(&member, project, token_for(Role::Reader), None).await.map(drop));
+    forbidden(
+        service.create_token(&member, project, token_for(Role::Reader), None).await.map(drop),
+    );
     forbidden(service.list_tokens(&member, project, "", 30, Freshness::Current).await.map(drop));
     forbidden(service.create_project(&member, "x", Quota::default(), None).await.map(drop));
     forbidden(service.update_quota(&member, project, QuotaPatch::default(), None).await.map(drop));
@@ -137,14 +142,18 @@ async fn a_role_and_a_project_bound_what_a_token_may() {
 
 #[tokio::test]
 async fn a_keyed_mint_shows_the_same_token_again_and_no_other() {
-    let world = World::new();
+    let world = World::start();
     let first = mint(&world, token_for(Role::Owner), Some("k")).await;
     let again = mint(&world, token_for(Role::Owner), Some("k")).await;
     assert_eq!(first.token, again.token);
     let other = mint(&world, token_for(Role::Owner), Some("l")).await;
     assert_ne!(first.token, other.token);
-    let changed =
-        world.service.create_token(&Caller::Admin, &world.project, token_for(Role::Reader), Some("k"));
+    let changed = world.service.create_token(
+        &Caller::Admin,
+        &world.project,
+        token_for(Role::Reader),
+        Some("k"),
+    );
     let changed = changed.await.expect_err("another request under the same key");
     assert!(matches!(changed, ServiceError::Rejected(r) if r.code() == "RetryKeyMismatch"));
     assert!(enter(&world, &first.token).await.is_ok());
@@ -152,7 +161,7 @@ async fn a_keyed_mint_shows_the_same_token_again_and_no_other() {
 
 #[tokio::test]
 async fn a_keyed_project_is_created_once() {
-    let world = World::new();
+    let world = World::start();
     let create = async |name: &str, key: Option<&str>| {
         world.service.create_project(&Caller::Admin, name, Quota::default(), key).await
     };
@@ -166,7 +175,7 @@ async fn a_keyed_project_is_created_once() {
 
 #[tokio::test]
 async fn a_quota_patch_leaves_the_other_bounds() {
-    let world = World::new();
+    let world = World::start();
     let patch = QuotaPatch { queues_max: Some(1), ..QuotaPatch::default() };
     let updated = world.service.update_quota(&Caller::Admin, &world.project, patch, None).await;
     assert_eq!(updated.expect("updated"), Quota { queues_max: 1, ..Quota::default() });

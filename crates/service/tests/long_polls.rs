@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bessemer_harness::World;
 use bessemer_model::{Failure, Millis, NotDone, QueueName, Quota, Rejection};
 use bessemer_service::{Caller, Delivery, Freshness, Reserve, ServiceError};
-use bessemer_harness::World;
 use tokio::task::JoinHandle;
 
 const ASK: Reserve =
@@ -26,9 +26,7 @@ fn poll_keyed(
     key: Option<&'static str>,
 ) -> JoinHandle<Result<Delivery, ServiceError>> {
     let (service, project) = (world.service.clone(), world.project.clone());
-    tokio::spawn(
-        async move { service.reserve(&Caller::Admin, &project, &queue(), ask, key).await },
-    )
+    tokio::spawn(async move { service.reserve(&Caller::Admin, &project, &queue(), ask, key).await })
 }
 
 fn bodies(delivery: Delivery) -> Vec<String> {
@@ -316,7 +314,8 @@ async fn a_deleted_queue_ends_its_waiters() {
     deleted.await.expect("deleted");
     for waiter in waiters {
         let ended = waiter.await.unwrap();
-        let missing = matches!(&ended, Err(ServiceError::Rejected(r)) if r.code() == "QueueMissing");
+        let missing =
+            matches!(&ended, Err(ServiceError::Rejected(r)) if r.code() == "QueueMissing");
         assert!(missing, "{ended:?}");
     }
 }

@@ -233,6 +233,10 @@ impl Cluster {
 
     /// A process ended by itself, as a program does on an error it cannot go on after.
     fn end_by_itself(&self, node: NodeId, life: Life, text: String) {
+        if !self.sim.is_alive(life) {
+            // The power failed under it, and the error was its last word.
+            return;
+        }
         let expected = self.disk(node).failed_on_purpose();
         self.sim.note(format_args!("node {node} ends: {text}"));
         {

@@ -1,7 +1,6 @@
 //! Rules for single files: a header, a bounded length, and words that never reach the main line.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 
@@ -47,7 +46,8 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
                 findings.extend(header(&shown, &text));
                 findings.extend(length(&shown, &text, lines_max));
                 if !rules_themselves {
-                    findings.extend(words(&shown, &path, &text));
+                    let product = *part == "src" && !source::is_test_file(&path);
+                    findings.extend(words(&shown, product, &text));
                 }
             }
         }
@@ -98,7 +98,7 @@ fn length(shown: &str, text: &str, lines_max: usize) -> Option<Finding> {
     Some(Finding::new(shown, format!("{lines} lines; at most {lines_max}: which noun is missing?")))
 }
 
-fn words(shown: &str, path: &Path, text: &str) -> Vec<Finding> {
+fn words(shown: &str, product: bool, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |code: &str, word: &str, advice: &str| {
         for (number, line) in code.lines().enumerate() {
@@ -112,8 +112,7 @@ fn words(shown: &str, path: &Path, text: &str) -> Vec<Finding> {
     for (word, advice) in NEVER {
         find(&code, word, advice);
     }
-    let in_src = path.components().any(|part| part.as_os_str() == "src");
-    if in_src && !source::is_test_file(path) {
+    if product {
         let product = source::product_code(text);
         for (word, advice) in NEVER_IN_PRODUCT {
             find(&product, word, advice);

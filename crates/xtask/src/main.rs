@@ -5,6 +5,7 @@
 
 mod crates;
 mod documents;
+mod features;
 mod files;
 mod generate;
 mod source;
@@ -56,6 +57,7 @@ fn tidy(workspace: &Workspace) -> Result<ExitCode> {
     findings.extend(crates::check(workspace)?);
     findings.extend(files::check(workspace)?);
     findings.extend(documents::check(workspace)?);
+    findings.extend(features::check(workspace)?);
     for document in generate::documents(workspace)? {
         findings.extend(document.difference());
     }

@@ -79,7 +79,9 @@ impl Session {
             let index = (self.current + step) % self.nodes.len();
             match self.nodes[index].call(&call).await {
                 // Certainly not done here; another node may do it, or has it done already.
-                Ok(reply) if not_done(&reply) && (step + 1 < self.nodes.len() || lost.is_some()) => {
+                Ok(reply)
+                    if not_done(&reply) && (step + 1 < self.nodes.len() || lost.is_some()) =>
+                {
                     last = refusal(&reply).to_string();
                 }
                 Ok(reply) => {
@@ -91,10 +93,9 @@ impl Session {
             }
         }
         Err(match lost {
-            Some(why) => ended(
-                Exit::Unknown,
-                format!("{why}; the request may or may not have been applied"),
-            ),
+            Some(why) => {
+                ended(Exit::Unknown, format!("{why}; the request may or may not have been applied"))
+            }
             None => ended(Exit::Unreachable, format!("no node answers: {last}")),
         })
     }
@@ -155,7 +156,12 @@ mod tests {
     fn refusals_carry_the_reason_and_a_code() {
         for (status, body, exit, text) in [
             (404, r#"{"msg":"Queue not found"}"#, Exit::NotFound, "Queue not found"),
-            (403, r#"{"title":"x","detail":"Reservation timed out"}"#, Exit::Forbidden, "Reservation timed out"),
+            (
+                403,
+                r#"{"title":"x","detail":"Reservation timed out"}"#,
+                Exit::Forbidden,
+                "Reservation timed out",
+            ),
             (503, "", Exit::NotDone, "the node answered 503 Service Unavailable without a reason"),
             (500, r#"{"msg":"unknown"}"#, Exit::Unknown, "unknown"),
         ] {

@@ -168,7 +168,9 @@ pub async fn run(command: &QueueCommand, access: &Access) -> anyhow::Result<()> 
         QueueCommand::Peek { queue, count } => {
             let rest = format!("{}/messages?count={count}", segment(queue));
             asking
-                .get(&rest, |a| table(&["id", "reserved_count", "body", "body_base64"], rows(a, "messages")))
+                .get(&rest, |a| {
+                    table(&["id", "reserved_count", "body", "body_base64"], rows(a, "messages"))
+                })
                 .await
         }
         QueueCommand::Get { queue, message } => {

@@ -23,10 +23,8 @@ pub fn run(command: &ReferenceCommand) -> anyhow::Result<()> {
             clap_complete::generate(*shell, &mut cli, "bessemer", &mut std::io::stdout());
             Ok(())
         }
-        ReferenceCommand::Man { dir } => {
-            std::fs::create_dir_all(dir)
-                .and_then(|()| clap_mangen::generate_to(cli, dir))
-                .with_context(|| format!("cannot write manual pages into {}", dir.display()))
-        }
+        ReferenceCommand::Man { dir } => std::fs::create_dir_all(dir)
+            .and_then(|()| clap_mangen::generate_to(cli, dir))
+            .with_context(|| format!("cannot write manual pages into {}", dir.display())),
     }
 }

@@ -22,9 +22,8 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 
 fn try_load(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Loaded, String> {
     let file = file(text);
-    let flags = Program::try_parse_from([&["node"], flags].concat())
-        .map_err(|e| e.to_string())?
-        .flags;
+    let flags =
+        Program::try_parse_from([&["node"], flags].concat()).map_err(|e| e.to_string())?.flags;
     let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     load(Some(file.path()), variables, &flags).map_err(|e| e.to_string())
 }
@@ -57,8 +56,7 @@ fn text_stays_text_and_lists_are_toml() {
 fn a_secret_comes_from_its_file_and_is_not_printed() {
     let secret = file("0123456789abcdef0123\n");
     let path = secret.path().to_str().unwrap();
-    let config =
-        try_load(NEEDED, &[("BESSEMER_ADMIN_TOKEN_FILE", path)], &[]).unwrap().config;
+    let config = try_load(NEEDED, &[("BESSEMER_ADMIN_TOKEN_FILE", path)], &[]).unwrap().config;
     assert_eq!(config.admin_token, "0123456789abcdef0123");
     assert!(!print(&config, true).unwrap().contains("0123456789abcdef0123"));
     assert!(print(&config, false).unwrap().contains("0123456789abcdef0123"));

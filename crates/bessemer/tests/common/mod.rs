@@ -95,8 +95,7 @@ impl Cluster {
     /// The leader, as node `id` sees it.
     pub fn leader(&self, id: u64) -> Option<u64> {
         let token = self.ready["admin_token"].as_str().expect("a token");
-        let (status, body) =
-            ask(&self.address(id, "http"), "GET", "/v1/cluster", token, "", "")?;
+        let (status, body) = ask(&self.address(id, "http"), "GET", "/v1/cluster", token, "", "")?;
         if status == 200 { body["leader"].as_u64() } else { None }
     }
 

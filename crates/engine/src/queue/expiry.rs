@@ -2,9 +2,8 @@
 //!
 //! Not here: settling a run that is due (`settle.rs`).
 //! Invariants: expiries are rounded up to `EXPIRY_BUCKET`; a run counts its live messages and goes
-//! with the last of them, so runs never outnumber messages; while a run grows, at most `GAP_MAX`
-//! messages of other runs came between two of its own, so settling it reads a bounded number of
-//! rows per message.
+//! with the last of them, so runs never outnumber messages; no message of another run comes between
+//! two of one run, so settling it reads no rows but its own.
 
 use bessemer_model::limits::EXPIRY_BUCKET;
 use bessemer_model::{Millis, Position, StoreId};
@@ -16,10 +15,6 @@ use crate::tables::message::MessageRow;
 use crate::tables::queue::{ExpiryTail, QueueRow};
 use crate::tables::read;
 use crate::tables::timer::{ExpiryRun, Timer};
-
-/// Messages of other runs between two of one run. Larger saves timers where lives are mixed,
-/// smaller saves rows read when a run is settled.
-const GAP_MAX: u64 = 16;
 
 /// The time at which a message that should live until `until` is removed.
 pub(crate) fn bucket(until: Millis) -> Millis {
@@ -37,21 +32,19 @@ pub(crate) fn join(
     due: Millis,
 ) -> Result<Position, Fault> {
     let store = queue.store;
-    if let Some(tail) = &mut queue.tail
+    if let Some(tail) = queue.tail
         && tail.due == due
-        && queue.total - tail.total <= GAP_MAX
     {
         let timer = Timer::Expiry { due, store, first: tail.first };
         if let Some(run) = find(state, &timer)? {
             let run = ExpiryRun { last: position, live: run.live + 1, ..run };
             state.put_timer(&timer, run.encode());
-            tail.total = queue.total;
             return Ok(tail.first);
         }
     }
     let run = ExpiryRun { last: position, live: 1, cursor: position };
     state.insert_timer(&Timer::Expiry { due, store, first: position }, run.encode());
-    queue.tail = Some(ExpiryTail { due, first: position, total: queue.total });
+    queue.tail = Some(ExpiryTail { due, first: position });
     Ok(position)
 }
 

@@ -26,18 +26,16 @@ pub(crate) struct QueueRow {
     pub delayed: u64,
     /// No ready message is before this position: where a cold window begins to read.
     pub ready_from: Position,
-    /// The newest run of messages that expire together.
+    /// The run of messages that expire together which the youngest message is of.
     pub tail: Option<ExpiryTail>,
 }
 
-/// Names the run of messages a new one may join.
+/// Names the run of messages a new one joins if it expires with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ExpiryTail {
     pub due: Millis,
     /// First position of the run, which names its row.
     pub first: Position,
-    /// `QueueRow::total` when the run last grew.
-    pub total: u64,
 }
 
 /// Whose store it is.
@@ -92,7 +90,6 @@ impl QueueRow {
                 writer.u8(1);
                 writer.var(tail.due.0);
                 writer.var(tail.first.0);
-                writer.var(tail.total);
             }
         }
         writer.finish()
@@ -111,11 +108,7 @@ impl QueueRow {
             delayed: reader.var()?,
             ready_from: Position(reader.var()?),
             tail: if reader.flag()? {
-                Some(ExpiryTail {
-                    due: Millis(reader.var()?),
-                    first: Position(reader.var()?),
-                    total: reader.var()?,
-                })
+                Some(ExpiryTail { due: Millis(reader.var()?), first: Position(reader.var()?) })
             } else {
                 None
             },

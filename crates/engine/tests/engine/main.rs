@@ -4,6 +4,7 @@
 
 mod caches;
 mod decoder;
+mod lifecycle;
 mod model;
 mod operations;
 mod reference;

@@ -39,8 +39,18 @@ pub struct Project {
     retries: BTreeMap<String, ([u8; 16], Outcome, u64)>,
 }
 
+/// Bugs to be planted, so that the comparison can be seen to find them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// A millisecond late.
+    LapsesLate,
+    KeysAreIgnored,
+    RetriesHappenAgain,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
+    bug: Option<Bug>,
     pub projects: BTreeMap<ProjectId, Project>,
     now: u64,
     next_sequence: u64,
@@ -108,17 +118,26 @@ impl Reference {
         Reference { next_sequence: 1, next_generation: 1, ..Reference::default() }
     }
 
+    /// A reference that is wrong.
+    pub fn with(bug: Bug) -> Reference {
+        Reference { bug: Some(bug), ..Reference::new() }
+    }
+
     /// Applies a request at `now`. `engine` is what the engine answered, of which only the MACs of
     /// reservations and refusals of ranges are taken over.
     pub fn apply(&mut self, now: u64, request: &Request, engine: &Answer) -> Answer {
         self.now = self.now.max(now);
         for project in self.projects.values_mut() {
             project.retries.retain(|_, (_, _, until)| *until > self.now);
-            project.queues.values_mut().for_each(|queue| queue.settle(self.now));
+            let late = u64::from(self.bug == Some(Bug::LapsesLate));
+            let settled = self.now.saturating_sub(late);
+            project.queues.values_mut().for_each(|queue| queue.settle(settled));
         }
         if let (Some(retry), Some(project)) = (&request.retry, self.projects.get(&request.project))
         {
-            if let Some((hash, outcome, _)) = project.retries.get(&*retry.key) {
+            if let Some((hash, outcome, _)) = project.retries.get(&*retry.key)
+                && self.bug != Some(Bug::RetriesHappenAgain)
+            {
                 let same = *hash == retry.request_hash;
                 return if same { Ok(outcome.clone()) } else { Err(Rejection::RetryKeyMismatch) };
             }
@@ -328,7 +347,10 @@ impl Reference {
         let message = Message {
             id,
             body: new.body.clone(),
-            key: new.ordering_key.as_ref().map(|key| key.as_str().into()),
+            key: match self.bug {
+                Some(Bug::KeysAreIgnored) => None,
+                _ => new.ordering_key.as_ref().map(|key| key.as_str().into()),
+            },
             count: 0,
             expires_at: life(self.now, new.expiration.unwrap_or(queue.settings.message_expiration)),
             delayed: (new.delay.0 > 0).then(|| self.now + new.delay.0),

@@ -165,6 +165,20 @@ fn many_messages_expire_in_bounded_steps_and_time_waits_for_them() {
 }
 
 #[test]
+fn messages_that_expire_together_far_apart_cost_no_rows_between_them() {
+    let mut large = Counted::new();
+    large.world.say("at 0 post q early~100s");
+    large.post(5000, None, None);
+    large.world.say("at 50s post q late~50s");
+    assert_eq!(large.size(), 5002);
+    large.most = 0;
+    large.world.set_time(Millis::from_secs(100));
+    let told = large.own(Command::Tick);
+    assert_eq!((told.now, large.size()), (Millis::from_secs(100), 5000));
+    assert!(large.most <= 300, "{} rows, the window of timers included", large.most);
+}
+
+#[test]
 fn dead_letters_move_a_bounded_number_at_a_time() {
     let mut large = Counted::new();
     large.post(3000, None, None);

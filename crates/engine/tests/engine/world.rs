@@ -2,7 +2,7 @@
 //!
 //! Messages are named m1, m2, … and reservations r1, r2, … in the order in which they appear.
 
-use bessemer_engine::{Engine, PartResult, Told, encode_batch, encode_part, read};
+use bessemer_engine::{Engine, Fault, PartResult, Told, encode_batch, encode_part, read};
 use bessemer_model::{
     BootCount, Effect, GroupId, LaneSeq, LogIndex, MessageId, Millis, NodeId, Outcome, ProjectId,
     QueueName, QueueSettings, Rejection, Request, ReservationId,
@@ -34,8 +34,13 @@ impl World {
 
     /// A group before its first entry.
     pub fn empty() -> World {
+        World::over(MemoryKv::new())
+    }
+
+    /// What the map holds, spoken to under the project `p`.
+    pub fn over(kv: MemoryKv) -> World {
         World {
-            engine: Engine::open(MemoryKv::new(), GroupId(0), ME).unwrap(),
+            engine: Engine::open(kv, GroupId(0), ME).unwrap(),
             project: ProjectId::new("p"),
             messages: Vec::new(),
             reservations: Vec::new(),
@@ -72,6 +77,16 @@ impl World {
         let told = self.engine.apply(index, &batch).unwrap();
         self.engine.commit(&[]).unwrap();
         told
+    }
+
+    /// Applies the request the words say, as the leader's own, without a commit.
+    pub fn try_say(&mut self, words: &str) -> Result<Told, Fault> {
+        let crate::words::Said::Request(request) = crate::words::parse(self, words) else {
+            panic!("{words} is no request");
+        };
+        let lane = LaneSeq { node: ME, boot: BootCount(2), seq: 1 };
+        let index = LogIndex(self.engine.applied().index.0 + 1);
+        self.engine.apply(index, &encode_batch(self.now, &[encode_part(Some(lane), &[*request])]))
     }
 
     /// Does what the words say, in the world's project, and answers in words.

@@ -11,8 +11,9 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::errors::Msg;
-use super::shapes::{Capped, Whole, given, parse};
+use super::shapes::{Whole, given, parse};
 use crate::call::Call;
+use crate::json::{Capped, present};
 use crate::reply::Reply;
 use crate::respond::Refusal;
 
@@ -117,8 +118,7 @@ fn reservation(text: Option<String>) -> Option<ReservationId> {
 /// `DELETE …/messages/{id}`, table 4.5.
 pub(super) async fn delete_one(call: Call) -> Result<Reply, Refusal> {
     let body: HandleBody = parse(&call.body)?;
-    let handle =
-        Handle { message: call.message(), reservation: reservation(body.reservation_id) };
+    let handle = Handle { message: call.message(), reservation: reservation(body.reservation_id) };
     call.service.ack(&call.caller, &call.project(), call.queue(), handle, call.key()).await?;
     Ok(Reply::ok(&Msg { msg: "Deleted" }))
 }
@@ -132,12 +132,6 @@ struct DeleteBody {
     /// The Node client's other name for the same list.
     #[serde(deserialize_with = "present")]
     reservation_ids: Option<Option<Capped<Entry, DELETE_COUNT_MAX>>>,
-}
-
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// An entry of a batch delete: an id, or an object with one.

@@ -4,8 +4,9 @@ use bessemer_model::limits::POST_COUNT_MAX;
 use bessemer_model::{MessageId, Millis, NewMessage};
 use serde::{Deserialize, Serialize};
 
-use super::shapes::{Capped, Object, Whole, parse};
+use super::shapes::{Object, Whole, parse};
 use crate::call::Call;
+use crate::json::Capped;
 use crate::reply::Reply;
 use crate::respond::Refusal;
 

@@ -120,9 +120,9 @@ async fn check_kind(call: &Call, asked: &PutQueue) -> Result<(), Refusal> {
         None | Some("pull") if pushes => Err(Refusal::Unsupported(
             "Push queues are not supported by this version: leave out push",
         )),
-        None | Some("pull") if !is_empty(asked.alerts.as_ref()) => Err(Refusal::Unsupported(
-            "Alerts are not supported by this version: leave out alerts",
-        )),
+        None | Some("pull") if !is_empty(asked.alerts.as_ref()) => {
+            Err(Refusal::Unsupported("Alerts are not supported by this version: leave out alerts"))
+        }
         None | Some("pull") => Ok(()),
         Some("unicast" | "multicast") => {
             let (project, queue) = (call.project(), call.queue());

@@ -8,21 +8,16 @@ use std::marker::PhantomData;
 
 use bessemer_model::Millis;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
 
+use crate::json;
 use crate::respond::Refusal;
 
 /// Reads a request's body: an object, or nothing at all, which is the empty object.
-pub(super) fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Refusal> {
-    let body = body.trim_ascii();
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    if body[0] != b'{' {
-        return Err(Refusal::Bad("The request body must be a JSON object".into()));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::Bad(format!("The request body is not as expected: {error}")))
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    json::object(body)
 }
 
 /// An object whose empty form may also be `[]` or `null`.
@@ -107,40 +102,6 @@ impl<'de, const TEXT: bool> Deserialize<'de> for Whole<TEXT> {
     }
 }
 
-/// A list of at most `MAX` entries; the next one ends the reading, so memory stays small.
-#[derive(Debug)]
-pub(super) struct Capped<T, const MAX: usize>(pub Vec<T>);
-
-impl<T, const MAX: usize> Default for Capped<T, MAX> {
-    fn default() -> Self {
-        Capped(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Capped<T, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit<T, const MAX: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Visit<T, MAX> {
-            type Value = Capped<T, MAX>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = seq.next_element()? {
-                    if entries.len() == MAX {
-                        let why = format!("a list of more than {MAX} entries, send it in parts");
-                        return Err(A::Error::custom(why));
-                    }
-                    entries.push(entry);
-                }
-                Ok(Capped(entries))
-            }
-        }
-        deserializer.deserialize_seq(Visit(PhantomData))
-    }
-}
-
 /// A text where `null` and `""` are "not given".
 pub(super) fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
@@ -149,6 +110,7 @@ pub(super) fn given(text: Option<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Capped;
 
     #[derive(serde::Deserialize, Debug, Default)]
     #[serde(default)]

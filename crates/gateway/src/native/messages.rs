@@ -1,12 +1,12 @@
 //! Messages of `/v1`: post, reserve, ack, touch, release, look, clear.
 
+use bessemer_model::Millis;
 use bessemer_model::limits::RESERVE_COUNT_MAX;
-use bessemer_model::{Handle, Millis};
 use bessemer_service::{Freshness, Release, Reserve, Touch};
 use serde::Deserialize;
 
 use super::shapes::{
-    Acked, Done, HandleBody, NewMessageBody, Posted, ShownMessage, ShownMessages, Touched, parse,
+    Acked, Done, Handles, NewMessages, Posted, ShownMessage, ShownMessages, Touched, parse,
     reservation_id,
 };
 use crate::call::Call;
@@ -16,15 +16,14 @@ use crate::respond::Refusal;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PostBody {
-    messages: Vec<NewMessageBody>,
+    messages: NewMessages,
 }
 
 pub(super) async fn post(call: Call) -> Result<Reply, Refusal> {
     let body: PostBody = parse(&call.body)?;
-    let messages: Result<Vec<_>, Refusal> =
-        body.messages.into_iter().map(NewMessageBody::read).collect();
+    let messages = body.messages.read()?;
     let (project, queue) = (call.project(), call.queue());
-    let ids = call.service.post(&call.caller, &project, queue, messages?, call.key()).await?;
+    let ids = call.service.post(&call.caller, &project, queue, messages, call.key()).await?;
     Ok(Reply::created(&Posted { ids: ids.iter().map(ToString::to_string).collect() }))
 }
 
@@ -63,12 +62,12 @@ pub(super) async fn reserve(call: Call) -> Result<Reply, Refusal> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AckBody {
-    messages: Vec<HandleBody>,
+    messages: Handles,
 }
 
 pub(super) async fn ack(call: Call) -> Result<Reply, Refusal> {
     let body: AckBody = parse(&call.body)?;
-    let handles: Vec<Handle> = body.messages.iter().map(HandleBody::read).collect();
+    let handles = body.messages.read();
     let (project, queue) = (call.project(), call.queue());
     let deleted = call.service.ack_all(&call.caller, &project, queue, handles, call.key()).await?;
     Ok(Reply::ok(&Acked { deleted }))

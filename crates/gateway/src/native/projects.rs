@@ -121,8 +121,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Refusal> {
     let per_page = call.query.number("per_page", PER_PAGE_DEFAULT, PER_PAGE_MAX)?;
     let previous = call.query.get("previous").unwrap_or("");
     let freshness = call.freshness();
-    let found =
-        call.service.list_projects(&call.caller, previous, per_page, freshness).await?;
+    let found = call.service.list_projects(&call.caller, previous, per_page, freshness).await?;
     let projects = found
         .iter()
         .map(|project| Shown {

@@ -2,15 +2,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bessemer_model::limits::{DELETE_COUNT_MAX, POST_COUNT_MAX};
 use bessemer_model::queue::DeadLetterPatch;
 use bessemer_model::{
     DeadLetter, Handle, MessageId, Millis, NewMessage, OrderingKey, QueueName, QueuePatch,
     QueueSettings, ReservationId, ReservedMessage,
 };
 use bessemer_service::MessageView;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+pub(super) use crate::json::object as parse;
+use crate::json::{Capped, present};
 use crate::respond::Refusal;
 
 /// The reservation and the message no message ever has: what is no id names nothing.
@@ -20,24 +22,6 @@ const NO_MESSAGE: MessageId = MessageId(0);
 /// Nothing to say but "done".
 #[derive(Serialize)]
 pub(super) struct Done {}
-
-/// Reads a request's body: an object, or nothing at all, which is the empty object.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    let body = body.trim_ascii();
-    let body = if body.is_empty() { b"{}" } else { body };
-    if body[0] != b'{' {
-        return Err(Refusal::Bad("The request body must be a JSON object".into()));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::Bad(format!("The request body is not as expected: {error}")))
-}
-
-/// Keeps a given `null` apart from a key left out.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
 
 pub(super) fn message_id(text: &str) -> MessageId {
     text.parse().unwrap_or(NO_MESSAGE)
@@ -59,8 +43,17 @@ pub(super) struct NewMessageBody {
     ordering_key: Option<String>,
 }
 
+/// Messages of one post.
+pub(super) type NewMessages = Capped<NewMessageBody, POST_COUNT_MAX>;
+
+impl NewMessages {
+    pub fn read(self) -> Result<Vec<NewMessage>, Refusal> {
+        self.0.into_iter().map(NewMessageBody::read).collect()
+    }
+}
+
 impl NewMessageBody {
-    pub fn read(self) -> Result<NewMessage, Refusal> {
+    fn read(self) -> Result<NewMessage, Refusal> {
         let body = match (self.body, self.body_base64) {
             (Some(text), None) => text.into_bytes(),
             (None, Some(coded)) => STANDARD
@@ -158,8 +151,17 @@ pub(super) struct HandleBody {
     reservation_id: Option<String>,
 }
 
+/// Messages of one ack.
+pub(super) type Handles = Capped<HandleBody, DELETE_COUNT_MAX>;
+
+impl Handles {
+    pub fn read(&self) -> Vec<Handle> {
+        self.0.iter().map(HandleBody::read).collect()
+    }
+}
+
 impl HandleBody {
-    pub fn read(&self) -> Handle {
+    fn read(&self) -> Handle {
         Handle {
             message: message_id(&self.id),
             reservation: self.reservation_id.as_deref().map(reservation_id),

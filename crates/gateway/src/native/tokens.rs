@@ -71,8 +71,7 @@ pub(super) async fn create(call: Call) -> Result<Reply, Refusal> {
         role: body.role.into(),
         expires_at: body.expires_at_ms.map(Millis),
     };
-    let minted =
-        call.service.create_token(&call.caller, &call.project(), new, call.key()).await?;
+    let minted = call.service.create_token(&call.caller, &call.project(), new, call.key()).await?;
     Ok(Reply::created(&Shown {
         id: minted.id.as_str(),
         role: body.role,

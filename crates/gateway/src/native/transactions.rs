@@ -1,20 +1,22 @@
 //! Transactions of `/v1`: queue commands of one project, whole or not at all.
 
-use bessemer_model::{Command, Handle, Millis, Outcome, QueueName};
+use bessemer_model::limits::TRANSACTION_COUNT_MAX;
+use bessemer_model::{Command, Millis, Outcome, QueueName};
 use serde::{Deserialize, Serialize};
 
 use super::shapes::{
-    Acked, Done, HandleBody, NewMessageBody, PatchBody, Posted, ShownMessage, ShownMessages,
-    ShownQueue, ShownSettings, Touched, message_id, parse, reservation_id,
+    Acked, Done, Handles, NewMessages, PatchBody, Posted, ShownMessage, ShownMessages, ShownQueue,
+    ShownSettings, Touched, message_id, parse, reservation_id,
 };
 use crate::call::Call;
+use crate::json::Capped;
 use crate::reply::Reply;
 use crate::respond::Refusal;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
-    commands: Vec<CommandBody>,
+    commands: Capped<CommandBody, TRANSACTION_COUNT_MAX>,
 }
 
 /// One command, by its name.
@@ -49,7 +51,7 @@ struct QueueBody {
 #[serde(deny_unknown_fields)]
 struct PostBody {
     queue: String,
-    messages: Vec<NewMessageBody>,
+    messages: NewMessages,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +73,7 @@ fn one() -> u32 {
 #[serde(deny_unknown_fields)]
 struct AckBody {
     queue: String,
-    messages: Vec<HandleBody>,
+    messages: Handles,
 }
 
 #[derive(Deserialize)]
@@ -96,29 +98,27 @@ struct ReleaseBody {
 impl CommandBody {
     fn read(self) -> Result<Command, Refusal> {
         Ok(match self {
-            CommandBody::PutQueue(body) => Command::PutQueue {
-                queue: QueueName::new(body.queue),
-                patch: body.settings.read(),
-            },
+            CommandBody::PutQueue(body) => {
+                Command::PutQueue { queue: QueueName::new(body.queue), patch: body.settings.read() }
+            }
             CommandBody::DeleteQueue(body) => {
                 Command::DeleteQueue { queue: QueueName::new(body.queue) }
             }
             CommandBody::Clear(body) => Command::ClearQueue { queue: QueueName::new(body.queue) },
-            CommandBody::Post(body) => {
-                let messages: Result<Vec<_>, Refusal> =
-                    body.messages.into_iter().map(NewMessageBody::read).collect();
-                Command::PostMessages { queue: QueueName::new(body.queue), messages: messages? }
-            }
+            CommandBody::Post(body) => Command::PostMessages {
+                queue: QueueName::new(body.queue),
+                messages: body.messages.read()?,
+            },
             CommandBody::Reserve(body) => Command::ReserveMessages {
                 queue: QueueName::new(body.queue),
                 count: body.count,
                 timeout: body.timeout_ms.map(Millis),
                 delete: body.delete,
             },
-            CommandBody::Ack(body) => {
-                let handles: Vec<Handle> = body.messages.iter().map(HandleBody::read).collect();
-                Command::AckMessages { queue: QueueName::new(body.queue), handles }
-            }
+            CommandBody::Ack(body) => Command::AckMessages {
+                queue: QueueName::new(body.queue),
+                handles: body.messages.read(),
+            },
             CommandBody::Touch(body) => Command::TouchMessage {
                 queue: QueueName::new(body.queue),
                 message: message_id(&body.id),
@@ -196,12 +196,11 @@ fn show<'a>(queue: &'a str, outcome: &Outcome) -> ShownOutcome<'a> {
 
 pub(super) async fn transact(call: Call) -> Result<Reply, Refusal> {
     let body: Body = parse(&call.body)?;
-    let queues: Vec<String> = body.commands.iter().map(CommandBody::queue).collect();
+    let queues: Vec<String> = body.commands.0.iter().map(CommandBody::queue).collect();
     let commands: Result<Vec<_>, Refusal> =
-        body.commands.into_iter().map(CommandBody::read).collect();
+        body.commands.0.into_iter().map(CommandBody::read).collect();
     let project = call.project();
-    let outcomes =
-        call.service.transact(&call.caller, &project, commands?, call.key()).await?;
+    let outcomes = call.service.transact(&call.caller, &project, commands?, call.key()).await?;
     let outcomes = queues.iter().zip(&outcomes).map(|(queue, one)| show(queue, one)).collect();
     Ok(Reply::ok(&Shown { outcomes }))
 }

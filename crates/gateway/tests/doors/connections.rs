@@ -73,19 +73,32 @@ async fn a_long_poll_outlives_every_reading_deadline() {
 async fn a_client_that_does_not_read_is_cut_off() {
     let write_timeout = Duration::from_millis(100);
     let server = with(HttpOptions { write_timeout, ..HttpOptions::default() }).await;
-    let body = format!(r#"{{"messages":[{{"body":"{}"}}]}}"#, "x".repeat(200_000));
-    for _ in 0..20 {
-        server.iron("POST", "/q/messages", &body).await;
-    }
+    let body = "x".repeat(1 << 20);
+    server.world.node.post(&server.world.project, "q", &[body.as_str(); 8]);
     let mut stream = server.connect().await;
-    // Twenty answers of 4 MB fill every buffer between here and there.
-    let ask = request("GET", "/3/projects/p/queues/q/messages?n=20", &[], "");
+    // Twenty answers of 8 MB fill every buffer between here and there.
+    let ask = request("GET", "/3/projects/p/queues/q/messages?n=8", &[], "");
     for _ in 0..20 {
         if stream.write_all(&ask).await.is_err() {
             break;
         }
     }
     until(async || open_connections(&server).await == 0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_not_read_gives_its_messages_back() {
+    let write_timeout = Duration::from_millis(100);
+    let server = with(HttpOptions { write_timeout, ..HttpOptions::default() }).await;
+    let body = "x".repeat(1 << 20);
+    server.world.node.post(&server.world.project, "q", &[body.as_str(); 8]);
+    let reserved = async || server.v1("GET", "/queues/q", "").await.json()["reserved"].clone();
+    let mut stream = server.connect().await;
+    stream.write_all(&request("POST", RESERVE, &[], r#"{"n":8}"#)).await.expect("written");
+    until(async || reserved().await == 8).await;
+    // 8 MB do not fit into the buffers between here and there: the connection is cut.
+    until(async || reserved().await == 0).await;
+    drop(stream);
 }
 
 /// The gauge of open connections.
@@ -180,9 +193,10 @@ async fn garbage_on_the_wire_ends_one_connection_alone() {
         // An answer or none: the connection ends.
         let _ = stream.read_to_end(&mut rest).await;
     }
-    let big = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let big = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     let mut stream = server.connect().await;
     let _ = stream.write_all(big.as_bytes()).await;
-    assert!(read_answer(&mut stream).await.is_none_or(|answer| answer.status == 431));
+    let refused = read_answer(&mut stream).await;
+    assert!(refused.as_ref().is_none_or(|answer| answer.status == 431), "{refused:?}");
     assert_eq!(server.iron("PUT", "/q", "").await.status, 200);
 }

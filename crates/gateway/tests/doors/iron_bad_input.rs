@@ -102,9 +102,10 @@ async fn a_body_over_the_limit_is_413_with_and_without_a_length() {
     let answer = server.iron("POST", "/q/messages", &body).await;
     assert_eq!(answer.status, 413);
     assert!(answer.msg().contains("262144 bytes"), "{answer:?}");
-    let mut chunked = "POST /3/projects/p/queues/q/messages?oauth=the+operator's+token HTTP/1.1\r\n\
+    let mut chunked =
+        "POST /3/projects/p/queues/q/messages?oauth=the+operator's+token HTTP/1.1\r\n\
         Host: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        .to_owned();
+            .to_owned();
     for _ in 0..300 {
         chunked.push_str(&format!("400\r\n{}\r\n", "x".repeat(1024)));
     }
@@ -119,9 +120,8 @@ async fn a_body_over_the_limit_is_413_with_and_without_a_length() {
 async fn a_hundred_thousand_tiny_messages_are_refused_whole() {
     let options = HttpOptions { request_bytes_max: 4 << 20, ..HttpOptions::default() };
     let server = Server::with(options, Quota::default()).await;
-    let body = |count: usize| {
-        format!(r#"{{"messages":[{}]}}"#, vec![r#"{"body":""}"#; count].join(","))
-    };
+    let body =
+        |count: usize| format!(r#"{{"messages":[{}]}}"#, vec![r#"{"body":""}"#; count].join(","));
     let answer = server.iron("POST", "/q/messages", &body(100_000)).await;
     assert_eq!(answer.status, 400);
     assert!(answer.msg().contains("1000"), "the bound is told: {answer:?}");
@@ -146,9 +146,7 @@ async fn a_full_quota_is_403_and_deletes_go_on() {
 #[tokio::test]
 async fn not_done_is_503_and_unknown_is_500() {
     let server = Server::start().await;
-    for why in
-        [NotDone::NoLeader, NotDone::Overloaded, NotDone::DiskFull, NotDone::ShuttingDown]
-    {
+    for why in [NotDone::NoLeader, NotDone::Overloaded, NotDone::DiskFull, NotDone::ShuttingDown] {
         server.world.node.fail_next(Failure::NotDone(why));
         let answer = server.iron("PUT", "/q", "").await;
         assert_eq!(answer.status, 503, "{why:?}");

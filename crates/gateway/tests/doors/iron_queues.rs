@@ -156,10 +156,7 @@ async fn a_message_reserved_too_often_is_moved_with_its_count() {
     let none = server.iron("POST", "/q/reservations", "{}").await;
     assert_eq!(none.json(), json!({"messages": []}));
     let dead = server.iron("GET", "/dlq/messages", "").await;
-    assert_eq!(
-        dead.json()["messages"],
-        json!([{"id": posted, "body": "a", "reserved_count": 2}])
-    );
+    assert_eq!(dead.json()["messages"], json!([{"id": posted, "body": "a", "reserved_count": 2}]));
 }
 
 #[tokio::test]

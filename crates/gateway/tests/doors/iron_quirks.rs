@@ -33,7 +33,7 @@ async fn chunked_and_empty_bodies_are_accepted() {
     let empty = format!("{}0\r\n\r\n", head("PUT", "/q"));
     assert_eq!(server.raw(empty.as_bytes()).await.status, 200);
     let parts = format!(
-        "{}b\r\n{{\"messages\":\r\n10\r\n[{{\"body\":\"abc\"}}]\r\n1\r\n}}\r\n0\r\n\r\n",
+        "{}c\r\n{{\"messages\":\r\n10\r\n[{{\"body\":\"abc\"}}]\r\n1\r\n}}\r\n0\r\n\r\n",
         head("POST", "/q/messages")
     );
     let posted = server.raw(parts.as_bytes()).await;
@@ -176,9 +176,17 @@ async fn keep_alive_serves_one_request_after_another() {
 #[tokio::test]
 async fn unknown_endpoints_are_404_and_wrong_verbs_405() {
     let server = Server::start().await;
-    for path in ["/", "/3", "/3/projects/p", "/2/projects/p/tasks", "/1/projects", "/3/stats",
-        "/3/projects/p/queues/q/odd", "/3/projects/p/queues/q/messages/1/odd", "/3/projects/p/queues/"]
-    {
+    for path in [
+        "/",
+        "/3",
+        "/3/projects/p",
+        "/2/projects/p/tasks",
+        "/1/projects",
+        "/3/stats",
+        "/3/projects/p/queues/q/odd",
+        "/3/projects/p/queues/q/messages/1/odd",
+        "/3/projects/p/queues/",
+    ] {
         let answer = server.call("GET", path, "").await;
         assert_eq!((answer.status, answer.msg().as_str()), (404, "Not found"), "{path}");
     }

@@ -85,7 +85,8 @@ async fn a_token_is_shown_once_and_bounds_its_bearer() {
     assert_eq!(after.header("www-authenticate"), Some("Bearer"));
     let again = server.v1("DELETE", &format!("/tokens/{id}"), "").await;
     assert_eq!(problem(&again, 404), "TokenMissing");
-    let query = server.raw(b"GET /v1/projects?oauth=the+operator's+token HTTP/1.1\r\nHost: x\r\n\r\n");
+    let query =
+        server.raw(b"GET /v1/projects?oauth=the+operator's+token HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(problem(&query.await, 401), "Unauthorized", "no token in an address");
 }
 
@@ -245,7 +246,10 @@ async fn keys_make_every_change_safe_to_repeat() {
 async fn the_cluster_is_shown_and_changed_for_its_operator() {
     let server = Server::start().await;
     let status = server.call("GET", "/v1/cluster", "").await.json();
-    assert_eq!((&status["me"], &status["leader"], &status["term"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&status["me"], &status["leader"], &status["term"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
     assert_eq!(status["chain"].as_str().expect("hex").len(), 64);
     let expected = json!([{"node": 1, "peer_address": "127.0.0.1:1",
         "http_address": "127.0.0.1:2", "voter": true, "matched": status["applied"]}]);
@@ -278,7 +282,13 @@ async fn bad_requests_are_problems_too() {
         ("PUT", "/v1/projects/p/queues/%FF", "", 400, "RequestMalformed"),
         ("PUT", "/v1/projects/none/queues/q", "", 404, "ProjectMissing"),
         ("POST", "/v1/projects/p/queues/q/messages", "", 400, "RequestMalformed"),
-        ("POST", "/v1/projects/p/queues/q/messages", r#"{"messages":[{}]}"#, 400, "RequestMalformed"),
+        (
+            "POST",
+            "/v1/projects/p/queues/q/messages",
+            r#"{"messages":[{}]}"#,
+            400,
+            "RequestMalformed",
+        ),
         (
             "POST",
             "/v1/projects/p/queues/q/messages",
@@ -288,7 +298,13 @@ async fn bad_requests_are_problems_too() {
         ),
         ("POST", "/v1/projects/p/queues/none/reservations", "", 404, "QueueMissing"),
         ("POST", "/v1/projects/p/queues/q/reservations", r#"{"count":0}"#, 400, "CountOutOfRange"),
-        ("POST", "/v1/projects/p/queues/q/reservations", r#"{"wait_ms":30001}"#, 400, "WaitOutOfRange"),
+        (
+            "POST",
+            "/v1/projects/p/queues/q/reservations",
+            r#"{"wait_ms":30001}"#,
+            400,
+            "WaitOutOfRange",
+        ),
         ("POST", "/v1/projects/p/tokens", r#"{"role":"king"}"#, 400, "RequestMalformed"),
         ("GET", "/v1/projects?per_page=101", "", 400, "RequestMalformed"),
     ] {

@@ -105,7 +105,10 @@ async fn every_rpc_has_its_route() {
             .replace("{token}", "0123456789abcdef");
         let answer = server.call(method, &path, "").await;
         let code = answer.json()["code"].as_str().unwrap_or("none").to_owned();
-        assert!(!["RouteMissing", "MethodNotAllowed"].contains(&code.as_str()), "{rpc}: {answer:?}");
+        assert!(
+            !["RouteMissing", "MethodNotAllowed"].contains(&code.as_str()),
+            "{rpc}: {answer:?}"
+        );
     }
     let answer = server.call("GET", "/v1/none", "").await;
     assert_eq!(answer.json()["code"], "RouteMissing", "the check can fail");

@@ -1,13 +1,18 @@
 //! Elections, outcomes, order, reads, restarts without faults.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bessemer_engine::read;
-use bessemer_model::{Command, Effect, Failure, NotDone, Outcome, ProjectId, QueueName, Rejection};
+use bessemer_model::{
+    Command, Effect, Failure, Millis, NotDone, Outcome, ProjectId, QueueName, Rejection,
+};
 use bessemer_replica::ReplicaOptions;
 use bessemer_seam::consensus::{Consensus, Effects};
+use bessemer_seam::kv::Table;
+use bessemer_seam::runtime::Runtime;
 
-use crate::nodes::{Cluster, PATIENCE, drain, eventually, post, propose, request};
+use crate::nodes::{Cluster, LOW_WATER_BYTES, PATIENCE, drain, eventually, post, propose, request};
 use crate::workload::{Callers, check};
 
 pub fn plain(_: &mut ReplicaOptions) {}
@@ -45,7 +50,7 @@ async fn outcomes_are_right_and_in_order_for_every_caller() {
     let leader = cluster.leader().await;
     cluster.project(leader).await;
     let callers = Callers::start(&cluster, &[1, 2, 3], 8);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    callers.more(200).await;
     let known = callers.stop().await;
     assert!(known.iter().all(|(_, known)| known.unknown.is_empty() && known.not_done == 0));
     assert!(known.iter().all(|(_, known)| !known.done.is_empty()));
@@ -125,7 +130,7 @@ async fn a_power_cut_of_all_nodes_loses_nothing_that_was_answered() {
     cluster.project(leader).await;
     for round in 0..3 {
         let callers = Callers::start(&cluster, &[1, 2, 3], 4);
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        callers.more(100).await;
         for node in 1..=3 {
             cluster.crash(node).await;
         }
@@ -178,4 +183,86 @@ async fn a_stopping_node_refuses_and_the_others_go_on() {
     let next = cluster.leader().await;
     assert_ne!(next, leader);
     propose(cluster.replica(next), post("q", "y")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_time_passes_when_nobody_asks() {
+    let cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let mut delayed = post("q", "later");
+    if let Command::PostMessages { messages, .. } = &mut delayed {
+        messages[0].delay = Millis(300);
+    }
+    let before = cluster.replica(leader).log_time();
+    propose(cluster.replica(leader), delayed).await.unwrap();
+    assert!(drain(cluster.replica(leader), "q").await.is_empty());
+    let mut effects = cluster.replica(leader).effects();
+    let ready = tokio::time::timeout(PATIENCE, effects.next()).await.unwrap();
+    assert!(matches!(ready, Some(Effects::Some(_))), "{ready:?}");
+    let passed = cluster.replica(leader).log_time().0 - before.0;
+    assert!((250..2_000).contains(&passed), "{passed} ms of log time");
+    assert_eq!(drain(cluster.replica(leader), "q").await, ["later"]);
+    let wall = cluster.nodes[&leader].runtime.wall_ms();
+    let off = wall.abs_diff(cluster.replica(leader).log_time().0);
+    assert!(off < 2_000, "log time is {off} ms off");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_swept_without_being_asked() {
+    let cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    for number in 0..50 {
+        propose(cluster.replica(leader), post("q", number.to_string())).await.unwrap();
+    }
+    let bodies = || {
+        let mut bodies = 0;
+        let mut count = |_: &[u8], _: &[u8]| {
+            bodies += 1;
+            ControlFlow::Continue(())
+        };
+        cluster.replica(leader).view().scan(Table::Body, b"", &[0xff; 16], &mut count).unwrap();
+        bodies
+    };
+    assert_eq!(bodies(), 50);
+    let clear = Command::ClearQueue { queue: QueueName::new("q") };
+    propose(cluster.replica(leader), clear).await.unwrap();
+    eventually("the sweep", || (bodies() == 0).then_some(())).await;
+    cluster.converge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_different_clusters_refuse_each_other() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let stranger = (1..=3).find(|node| *node != leader).expect("there are three");
+    cluster.stop(stranger).await;
+    cluster.boot_as(stranger, None, "another cluster").await;
+    propose(cluster.replica(leader), post("q", "x")).await.unwrap();
+    let before = cluster.status(stranger).applied;
+    cluster.tries(10).await;
+    assert_eq!(cluster.status(stranger).applied, before);
+    cluster.stop(stranger).await;
+    cluster.boot(stranger, None).await;
+    cluster.converge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_nearly_full_disk_only_growing_commands_are_refused() {
+    let cluster = Cluster::start(1, plain).await;
+    cluster.leader().await;
+    cluster.project(1).await;
+    propose(cluster.replica(1), post("q", "a")).await.unwrap();
+    let disk = &cluster.disks[&1].log;
+    let used: u64 = (1 << 20) * 3;
+    disk.set_capacity_bytes(used + LOW_WATER_BYTES / 2);
+    eventually("the disk to be seen as full", || cluster.status(1).disk_low.then_some(())).await;
+    let refused = propose(cluster.replica(1), post("q", "b")).await;
+    assert_eq!(refused, Err(Failure::NotDone(NotDone::DiskFull)));
+    assert_eq!(drain(cluster.replica(1), "q").await, ["a"]);
+    disk.set_capacity_bytes(1 << 30);
+    eventually("room to be seen", || (!cluster.status(1).disk_low).then_some(())).await;
+    propose(cluster.replica(1), post("q", "b")).await.unwrap();
 }

@@ -1,17 +1,15 @@
 //! Leaders that stop, crash or are cut off; streams that break: nothing lost, nothing doubled.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use bessemer_model::NodeId;
+use bessemer_seam::consensus::Consensus;
 use bessemer_seam::net::Channel;
+use bessemer_seam::runtime::Runtime;
 
 use crate::agreement::plain;
 use crate::nodes::{Cluster, eventually, post, propose};
 use crate::workload::{Callers, check};
-
-async fn pause(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_stops_and_the_others_go_on() {
@@ -20,11 +18,11 @@ async fn the_leader_stops_and_the_others_go_on() {
     cluster.project(leader).await;
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let callers = Callers::start(&cluster, &others, 4);
-    pause(300).await;
+    callers.more(100).await;
     cluster.stop(leader).await;
     let next = cluster.leader().await;
     assert_ne!(next, leader);
-    pause(300).await;
+    callers.more(100).await;
     let known = callers.stop().await;
     check(cluster.replica(next), known).await;
     cluster.boot(leader, None).await;
@@ -40,11 +38,11 @@ async fn the_leader_loses_power_again_and_again() {
         let leader = cluster.leader().await;
         let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
         let callers = Callers::start(&cluster, &others, 4);
-        pause(200).await;
+        callers.more(100).await;
         cluster.crash(leader).await;
         let next = cluster.leader().await;
         // Requests that were on their way to the old leader are sent again to the new one.
-        pause(1_500).await;
+        callers.more(100).await;
         cluster.boot(leader, None).await;
         let known = callers.stop().await;
         assert!(known.iter().all(|(_, known)| known.unknown.is_empty()), "{known:?}");
@@ -59,7 +57,7 @@ async fn a_leader_that_is_cut_off_does_nothing_and_heals() {
     let leader = cluster.leader().await;
     cluster.project(leader).await;
     let callers = Callers::start(&cluster, &[1, 2, 3], 3);
-    pause(200).await;
+    callers.more(50).await;
     cluster.hub.isolate(NodeId(leader), true);
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let next = eventually("another leader", || {
@@ -68,9 +66,10 @@ async fn a_leader_that_is_cut_off_does_nothing_and_heals() {
     })
     .await;
     let before = cluster.status(leader).applied;
-    pause(1_000).await;
+    callers.more(50).await;
     assert!(cluster.status(next).applied > before);
-    assert!(!cluster.replica(leader).metrics().serving);
+    let noticed = || (!cluster.replica(leader).metrics().serving).then_some(());
+    eventually("the old leader to notice", noticed).await;
     cluster.hub.isolate(NodeId(leader), false);
     let agreed = cluster.leader().await;
     let known = callers.stop().await;
@@ -86,7 +85,7 @@ async fn broken_forward_streams_double_and_lose_nothing() {
     let callers = Callers::start(&cluster, &[1, 2, 3], 4);
     let mut cut = 0;
     for _ in 0..30 {
-        pause(30).await;
+        callers.more(10).await;
         cut += cluster.hub.cut(|_, _, channel| channel == Channel::Forward);
     }
     assert!(cut >= 20, "only {cut} forward streams were cut");
@@ -103,8 +102,10 @@ async fn broken_streams_of_every_kind_lose_nothing() {
     cluster.project(leader).await;
     let callers = Callers::start(&cluster, &[1, 2, 3], 4);
     for round in 0..20u64 {
-        pause(50).await;
-        cluster.hub.cut(|from, to, channel| (from.0 + to.0 * 2 + channel as u64 + round) % 3 == 0);
+        callers.more(10).await;
+        cluster.hub.cut(|from, to, channel| {
+            (from.0 + to.0 * 2 + channel as u64 + round).is_multiple_of(3)
+        });
     }
     let leader = cluster.leader().await;
     let known = callers.stop().await;
@@ -121,14 +122,46 @@ async fn a_node_that_lost_its_disk_is_refused_under_its_old_id() {
         propose(cluster.replica(leader), post("q", number.to_string())).await.unwrap();
     }
     cluster.converge().await;
-    // The leader notes once per ping interval what the others hold.
-    pause(500).await;
     let wiped = (1..=3).find(|node| *node != leader).expect("there are three");
+    let committed = cluster.status(leader).committed;
+    let known = || cluster.replica(leader).remembered(NodeId(wiped)) >= committed;
+    eventually("the leader to note what the node holds", || known().then_some(())).await;
     cluster.crash(wiped).await;
     cluster.disks.remove(&wiped);
     cluster.boot(wiped, None).await;
-    pause(1_500).await;
+    cluster.tries(20).await;
     assert_eq!(cluster.status(wiped).applied.0, 0, "it took part again with an empty disk");
     // The others go on without it.
     propose(cluster.replica(leader), post("q", "more")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_clock_is_off_gives_way_and_log_time_does_not_jump() {
+    let cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    cluster.nodes[&leader].runtime.ahead_ms.store(3_600_000, Ordering::SeqCst);
+    let moved = || cluster.status(leader).leader.filter(|now| now.0 != leader);
+    let next = eventually("leadership to move", moved).await;
+    assert!(cluster.replica(leader).metrics().clock_off);
+    propose(cluster.replica(next.0), post("q", "x")).await.unwrap();
+    let wall = cluster.nodes[&next.0].runtime.wall_ms();
+    let off = wall.abs_diff(cluster.replica(next.0).log_time().0);
+    assert!(off < 2_000, "log time is {off} ms off");
+}
+
+/// A leader that resumed its term after a power cut would write other entries under log ids it
+/// has already used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_leader_never_resumes_its_term() {
+    let mut cluster = Cluster::start(1, plain).await;
+    cluster.leader().await;
+    cluster.project(1).await;
+    for _ in 0..3 {
+        let before = cluster.status(1).term;
+        cluster.crash(1).await;
+        cluster.boot(1, None).await;
+        cluster.leader().await;
+        assert!(cluster.status(1).term > before);
+    }
 }

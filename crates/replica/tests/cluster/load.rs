@@ -1,7 +1,5 @@
 //! Many callers: few streams, many requests per sync.
 
-use std::time::Duration;
-
 use bessemer_seam::net::Channel;
 
 use crate::agreement::plain;
@@ -16,7 +14,7 @@ async fn followers_with_64_callers_hold_one_stream_each_to_the_leader() {
     let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let before = cluster.hub.connects(Channel::Forward);
     let callers = Callers::start(&cluster, &followers, 64);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    callers.more(1_000).await;
     assert_eq!(cluster.replica(leader).metrics().forward_streams, 2);
     let known = callers.stop().await;
     let opened = cluster.hub.connects(Channel::Forward) - before;
@@ -34,7 +32,7 @@ async fn one_sync_serves_many_requests() {
     let before = syncs(leader);
     let metrics_before = cluster.replica(leader).metrics();
     let callers = Callers::start(&cluster, &[1, 2, 3], 64);
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    callers.more(2_000).await;
     let known = callers.stop().await;
     let done: u64 = known.iter().map(|(_, known)| known.done.len() as u64).sum();
     let (syncs, metrics) = (syncs(leader) - before, cluster.replica(leader).metrics());
@@ -42,22 +40,4 @@ async fn one_sync_serves_many_requests() {
     println!("{done} posts, {entries} entries, {syncs} syncs");
     assert!(entries < done, "{entries} entries for {done} posts");
     assert!(syncs < done, "{syncs} syncs for {done} posts");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn adhoc_latency() {
-    let cluster = Cluster::start(3, plain).await;
-    let leader = cluster.leader().await;
-    cluster.project(leader).await;
-    let follower = 1 + leader % 3;
-    for (name, node, callers) in [("leader", leader, 1), ("follower", follower, 1), ("l64", leader, 64), ("f64", follower, 64)] {
-        let m0 = cluster.replica(leader).metrics();
-        let began = std::time::Instant::now();
-        let c = Callers::start(&cluster, &[node], callers);
-        tokio::time::sleep(Duration::from_millis(2000)).await;
-        let known = c.stop().await;
-        let done: u64 = known.iter().map(|(_, known)| known.done.len() as u64).sum();
-        let m1 = cluster.replica(leader).metrics();
-        println!("{name}: {} posts/s, {} entries, {} parts", done * 1000 / began.elapsed().as_millis() as u64, m1.entries_proposed - m0.entries_proposed, m1.parts_proposed - m0.parts_proposed);
-    }
 }

@@ -1,7 +1,5 @@
 //! Joining, leaving, replacing, handing leadership over, while callers go on.
 
-use std::time::Duration;
-
 use bessemer_model::NodeId;
 use bessemer_seam::consensus::{Consensus, MembershipChange, MembershipError};
 
@@ -124,7 +122,7 @@ async fn leadership_moves_while_callers_go_on() {
         let to = 1 + leader % 3;
         let moved = change(&cluster, leader, MembershipChange::Transfer { to: NodeId(to) }).await;
         assert_eq!(moved, Ok(()));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        callers.more(50).await;
     }
     let known = callers.stop().await;
     assert!(known.iter().all(|(_, known)| known.unknown.is_empty()), "{known:?}");

@@ -13,11 +13,14 @@ use bessemer_model::{
 };
 use bessemer_replica::{Replica, ReplicaOptions};
 use bessemer_seam::consensus::{ClusterStatus, Consensus, Member};
+use bessemer_seam::net::Channel;
 
 use crate::net::MemoryHub;
 use crate::state::MemoryState;
 use crate::world::{TestWorld, TokioRuntime};
 
+/// Free bytes of a log's disk below which growing commands are refused.
+pub const LOW_WATER_BYTES: u64 = 1 << 20;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Disks of one node: what a restart finds.
@@ -31,6 +34,7 @@ pub struct Disks {
 /// A running node.
 pub struct Node {
     pub replica: Replica<TestWorld>,
+    pub runtime: Arc<TokioRuntime>,
     driver: Driver,
 }
 
@@ -116,13 +120,18 @@ impl Cluster {
 
     /// Starts `node` on its disks, or on new ones.
     pub async fn boot(&mut self, node: u64, members: Option<Vec<Member>>) {
+        self.boot_as(node, members, "test").await;
+    }
+
+    /// The same, as a node of the cluster `cluster_id`.
+    pub async fn boot_as(&mut self, node: u64, members: Option<Vec<Member>>, cluster_id: &str) {
         let disks = self.disks.entry(node).or_insert_with(|| Disks {
             log: MemoryDisk::new(node),
             state: MemoryState::default(),
             boot: 0,
         });
         disks.boot += 1;
-        let mut options = ReplicaOptions::new(NodeId(node), "test", BootCount(disks.boot));
+        let mut options = ReplicaOptions::new(NodeId(node), cluster_id, BootCount(disks.boot));
         options.election_timeout_ms_min = 300;
         options.election_timeout_ms_max = 600;
         options.heartbeat_interval_ms = 50;
@@ -131,16 +140,17 @@ impl Cluster {
         (self.options)(&mut options);
         let log_options = LogOptions {
             segment_bytes: self.segment_bytes,
-            low_water_bytes: 0,
+            low_water_bytes: LOW_WATER_BYTES,
             ..LogOptions::default()
         };
         let (log, _) = Log::open(disks.log.clone(), log_options).expect("the log opens");
         let driver = Driver::start(log.clone());
-        let world =
-            TestWorld { runtime: TokioRuntime::shared(), net: self.hub.attach(NodeId(node)) };
+        let runtime = TokioRuntime::shared();
+        let net = self.hub.attach(NodeId(node));
+        let world = TestWorld { runtime: runtime.clone(), net };
         let started = Replica::start(world, options, log, disks.state.clone(), members);
         let replica = started.await.expect("the replica starts");
-        self.nodes.insert(node, Node { replica, driver });
+        self.nodes.insert(node, Node { replica, runtime, driver });
     }
 
     /// Stops `node` in good order.
@@ -199,6 +209,13 @@ impl Cluster {
         }
     }
 
+    /// Waits until nodes have tried to open `times` more control streams: they meet all the time.
+    pub async fn tries(&self, times: usize) {
+        let target = self.hub.connects(Channel::Control) + times;
+        let tried = || (self.hub.connects(Channel::Control) >= target).then_some(());
+        eventually("nodes to meet", tried).await;
+    }
+
     /// Makes the project the tests work in.
     pub async fn project(&self, node: u64) {
         let command = Command::CreateProject { name: "test".into(), quota: Quota::default() };
@@ -245,8 +262,12 @@ pub fn reserve(queue: &str, count: u32) -> Command {
 pub async fn drain(replica: &Replica<TestWorld>, queue: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
-        let outcome = propose(replica, reserve(queue, 100)).await.expect("the reserve is applied");
-        let Outcome::Reserved { messages } = outcome else { panic!("{outcome:?}") };
+        let messages = match propose(replica, reserve(queue, 100)).await {
+            Ok(Outcome::Reserved { messages }) => messages,
+            // An election runs: surely nothing was taken.
+            Err(Failure::NotDone(_)) => continue,
+            other => panic!("{other:?}"),
+        };
         if messages.is_empty() {
             return bodies;
         }

@@ -1,7 +1,5 @@
 //! Snapshots: taken, kept, sent to nodes that are far behind, found again after a restart.
 
-use std::time::Duration;
-
 use bessemer_model::{LogIndex, NodeId};
 use bessemer_replica::ReplicaOptions;
 use bessemer_seam::net::Channel;
@@ -66,7 +64,7 @@ async fn a_node_far_behind_gets_a_snapshot_while_writes_go_on() {
     cluster.boot(behind, None).await;
     let installs = || (cluster.disks[&behind].state.installs() > 0).then_some(());
     eventually("a snapshot to be installed", installs).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    callers.more(50).await;
     let known = callers.stop().await;
     cluster.converge().await;
     check(cluster.replica(behind), known).await;
@@ -121,4 +119,32 @@ async fn requests_of_a_node_that_is_overtaken_by_a_snapshot_have_unknown_outcome
     let known = callers.stop().await;
     cluster.converge().await;
     check(cluster.replica(leader), known).await;
+}
+
+/// openraft's issues 1808 and 2116: snapshots that come in while entries are applied and purged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_fall_behind_again_and_again_under_load() {
+    let cluster = Cluster::start_with(3, eager, 1 << 16).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let callers = Callers::start(&cluster, &[1, 2, 3], 8);
+    for round in 0..8u64 {
+        let leader = cluster.leader().await;
+        let behind = 1 + (leader + round % 2) % 3;
+        cluster.hub.isolate(NodeId(behind), true);
+        let moved = || (purged(&cluster, leader) > cluster.status(behind).applied).then_some(());
+        eventually("the log to be purged", moved).await;
+        cluster.hub.isolate(NodeId(behind), false);
+        let target = cluster.status(leader).committed;
+        let caught_up = || (cluster.status(behind).applied >= target).then_some(());
+        eventually("the node to catch up", caught_up).await;
+    }
+    let known = callers.stop().await;
+    let installs: usize = cluster.disks.values().map(|disks| disks.state.installs()).sum();
+    assert!(installs >= 4, "only {installs} snapshots were installed");
+    cluster.converge().await;
+    check(cluster.replica(cluster.leader().await), known).await;
+    for node in 1..=3 {
+        assert_eq!(cluster.replica(node).failure(), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! Callers that post numbered messages, and the check of what became of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bessemer_model::Failure;
@@ -9,7 +9,7 @@ use bessemer_replica::Replica;
 use bessemer_seam::consensus::Consensus;
 use tokio::task::JoinHandle;
 
-use crate::nodes::{Cluster, drain, post, request};
+use crate::nodes::{Cluster, drain, eventually, post, request};
 use crate::world::TestWorld;
 
 /// What one caller knows of its messages, each named by its number.
@@ -26,20 +26,29 @@ pub struct Caller {
     task: JoinHandle<Known>,
 }
 
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    done: AtomicU64,
+}
+
 /// Callers under way.
 pub struct Callers {
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     callers: Vec<Caller>,
 }
 
-async fn call(replica: Replica<TestWorld>, queue: String, stop: Arc<AtomicBool>) -> Known {
+async fn call(replica: Replica<TestWorld>, queue: String, shared: Arc<Shared>) -> Known {
     let mut known = Known::default();
     let mut number = 0;
-    while !stop.load(Ordering::SeqCst) {
+    while !shared.stop.load(Ordering::SeqCst) {
         number += 1;
         let command = post(&queue, number.to_string());
         match replica.propose(request(command), Duration::from_secs(3)).await {
-            Ok(_) => known.done.push(number),
+            Ok(_) => {
+                known.done.push(number);
+                shared.done.fetch_add(1, Ordering::SeqCst);
+            }
             Err(Failure::Unknown) => known.unknown.push(number),
             Err(Failure::NotDone(_)) => {
                 known.not_done += 1;
@@ -54,22 +63,29 @@ async fn call(replica: Replica<TestWorld>, queue: String, stop: Arc<AtomicBool>)
 impl Callers {
     /// Starts `each` callers at every one of `nodes`.
     pub fn start(cluster: &Cluster, nodes: &[u64], each: usize) -> Callers {
-        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let mut callers = Vec::new();
         for node in nodes {
             for number in 0..each {
                 let queue = format!("q-{node}-{number}");
                 let replica = cluster.replica(*node).clone();
-                let task = tokio::spawn(call(replica, queue.clone(), stop.clone()));
+                let task = tokio::spawn(call(replica, queue.clone(), shared.clone()));
                 callers.push(Caller { queue, task });
             }
         }
-        Callers { stop, callers }
+        Callers { shared, callers }
+    }
+
+    /// Waits until `posts` more posts were answered as done.
+    pub async fn more(&self, posts: u64) {
+        let target = self.shared.done.load(Ordering::SeqCst) + posts;
+        let reached = || (self.shared.done.load(Ordering::SeqCst) >= target).then_some(());
+        eventually("more posts to be done", reached).await;
     }
 
     /// Ends the callers; what each knows, by queue.
     pub async fn stop(self) -> Vec<(String, Known)> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.shared.stop.store(true, Ordering::SeqCst);
         let mut all = Vec::new();
         for caller in self.callers {
             all.push((caller.queue, caller.task.await.expect("the caller ends")));

@@ -17,12 +17,15 @@ use crate::state::MemoryState;
 /// Time and tasks of one node.
 pub struct TokioRuntime {
     began: Instant,
+    /// How far this node's wall clock is ahead.
+    pub ahead_ms: std::sync::atomic::AtomicU64,
     counter: std::sync::atomic::AtomicU64,
 }
 
 impl TokioRuntime {
-    pub fn shared() -> SharedRuntime {
-        Arc::new(TokioRuntime { began: Instant::now(), counter: Default::default() })
+    pub fn shared() -> Arc<TokioRuntime> {
+        let (ahead_ms, counter) = Default::default();
+        Arc::new(TokioRuntime { began: Instant::now(), ahead_ms, counter })
     }
 }
 
@@ -33,7 +36,7 @@ impl Runtime for TokioRuntime {
 
     fn wall_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
-        now.as_millis() as u64
+        now.as_millis() as u64 + self.ahead_ms.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -61,11 +61,7 @@ pub struct DevDir {
 impl DevDir {
     /// Makes the directory or finds it again. `nodes` and `http_port` are what the user asked
     /// for; `None` takes what the directory has, or 3 nodes from port 8080.
-    pub fn open(
-        root: &Path,
-        nodes: Option<u64>,
-        http_port: Option<u16>,
-    ) -> anyhow::Result<DevDir> {
+    pub fn open(root: &Path, nodes: Option<u64>, http_port: Option<u16>) -> anyhow::Result<DevDir> {
         let shown = root.display();
         std::fs::create_dir_all(root).with_context(|| format!("cannot make {shown}"))?;
         let root = root.canonicalize().with_context(|| format!("cannot find {shown}"))?;
@@ -136,7 +132,10 @@ fn lock(root: &Path) -> anyhow::Result<File> {
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
     file.try_lock().map_err(|_| {
-        ended(Exit::Usage, format!("another `bessemer dev` runs in {}; stop it first", root.display()))
+        ended(
+            Exit::Usage,
+            format!("another `bessemer dev` runs in {}; stop it first", root.display()),
+        )
     })?;
     Ok(file)
 }
@@ -274,8 +273,7 @@ mod tests {
         let dir = DevDir::open(root.path(), Some(3), Some(base())).unwrap();
         dir.write_configs().unwrap();
         let flags = config::NodeFlags::default();
-        let loaded =
-            config::load(Some(&dir.config_file(2)), std::iter::empty(), &flags).unwrap();
+        let loaded = config::load(Some(&dir.config_file(2)), std::iter::empty(), &flags).unwrap();
         assert_eq!(loaded.config.node_id, 2);
         assert_eq!(loaded.config.admin_token, dir.admin_token);
         assert_eq!(loaded.config.members.len(), 3);

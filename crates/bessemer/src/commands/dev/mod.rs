@@ -60,9 +60,8 @@ async fn run_async(args: &DevArgs) -> anyhow::Result<()> {
         .map(|file| Credentials { project_id: file.project_id, token: file.token });
     let mut supervisor = Supervisor::start(dir, known.clone(), !args.no_restart)?;
     let making = ready::make_ready(&plan, &admin_token, known);
-    let result = watch(&mut supervisor, making, |file, supervisor| {
-        announce(args, file, supervisor, begun)
-    });
+    let result =
+        watch(&mut supervisor, making, |file, supervisor| announce(args, file, supervisor, begun));
     let result = result.await;
     let stopped = supervisor.stop().await;
     result.and(stopped)
@@ -100,11 +99,8 @@ fn announce(
     begun: Instant,
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let text = if args.json {
-        serde_json::to_string(file)? + "\n"
-    } else {
-        page(file, supervisor, begun)
-    };
+    let text =
+        if args.json { serde_json::to_string(file)? + "\n" } else { page(file, supervisor, begun) };
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the output")
 }
 

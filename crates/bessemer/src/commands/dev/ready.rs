@@ -120,7 +120,9 @@ async fn ask_until(
 }
 
 fn text(answer: &Value, key: &str) -> anyhow::Result<String> {
-    answer.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-        ended(Exit::Failure, format!("the node's answer has no {key}: {answer}"))
-    })
+    answer
+        .get(key)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| ended(Exit::Failure, format!("the node's answer has no {key}: {answer}")))
 }

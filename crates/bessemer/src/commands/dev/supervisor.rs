@@ -201,7 +201,8 @@ impl Supervisor {
     }
 
     fn start_missing(&mut self) -> anyhow::Result<()> {
-        let down: Vec<u64> = self.nodes.iter().filter(|n| n.process.is_none()).map(|n| n.id).collect();
+        let down: Vec<u64> =
+            self.nodes.iter().filter(|n| n.process.is_none()).map(|n| n.id).collect();
         for id in down {
             self.start_node(id)?;
         }

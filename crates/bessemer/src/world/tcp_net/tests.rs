@@ -139,7 +139,6 @@ async fn connect_to_nobody_fails_in_time() {
     let gone = net().await.local_address().to_string();
     let a = net().await;
     // The listener is closed by its drop; the port refuses.
-    let result =
-        timeout(WAIT, a.connect(NodeId(2), &gone, Channel::Control, 1_000)).await.unwrap();
+    let result = timeout(WAIT, a.connect(NodeId(2), &gone, Channel::Control, 1_000)).await.unwrap();
     assert!(result.is_err());
 }
