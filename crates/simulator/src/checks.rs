@@ -92,6 +92,7 @@ pub fn check(events: &[Event]) -> Findings {
     delays_are_kept(&index, &mut findings);
     swaps_are_whole(&index, &mut findings);
     the_dying_move(&index, &mut findings);
+    reads_are_fresh(&index, &mut findings);
     findings
 }
 
@@ -483,6 +484,56 @@ fn the_dying_move(index: &Index<'_>, findings: &mut Findings) {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+/// When a message came and went, as far as answers tell.
+#[derive(Default)]
+struct Span {
+    /// Answer of its post.
+    there_ns: Option<u64>,
+    /// First call of an ack that may have removed it.
+    perhaps_gone_ns: Option<u64>,
+    /// Answer of an ack that has.
+    gone_ns: Option<u64>,
+}
+
+fn earliest(known: &mut Option<u64>, at_ns: u64) {
+    *known = Some(known.map_or(at_ns, |known| known.min(at_ns)));
+}
+
+/// Reads behind a barrier see every write that was answered before they began.
+fn reads_are_fresh(index: &Index<'_>, findings: &mut Findings) {
+    let mut spans: BTreeMap<MessageId, Span> = BTreeMap::new();
+    for event in index.events {
+        if let Answer::Posted(ids) = &event.answer {
+            for id in ids {
+                earliest(&mut spans.entry(*id).or_default().there_ns, event.answered_ns);
+            }
+        }
+    }
+    for (event, held) in acks(index) {
+        let span = spans.entry(held.message).or_default();
+        earliest(&mut span.perhaps_gone_ns, event.called_ns);
+        if matches!(event.answer, Answer::Acked(1) | Answer::Swapped(_)) {
+            earliest(&mut span.gone_ns, event.answered_ns);
+        }
+    }
+    for event in index.events {
+        let (Op::Look { queue, message }, Answer::Seen(there)) = (&event.op, &event.answer) else {
+            continue;
+        };
+        let Some(span) = spans.get(message) else { continue };
+        findings.looked("P2 fresh reads");
+        let posted = span.there_ns.is_some_and(|at| at < event.called_ns);
+        let perhaps_gone = span.perhaps_gone_ns.is_some_and(|at| at < event.answered_ns);
+        // The dying are moved to another queue.
+        if !there && posted && !perhaps_gone && kind_of(*queue) != Kind::Dying {
+            findings.blame("P2 fresh reads", format!("not seen, though posted: {event:?}"));
+        }
+        if *there && span.gone_ns.is_some_and(|at| at < event.called_ns) {
+            findings.blame("P2 fresh reads", format!("seen, though acked: {event:?}"));
         }
     }
 }

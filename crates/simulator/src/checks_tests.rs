@@ -212,3 +212,15 @@ fn an_answer_that_does_not_fit_is_found() {
     let refusal = Answer::Refused(Rejection::RetryKeyMismatch);
     assert_eq!(Story::default().post(0, 1, refusal, 0, None).broken(), ["P10 honest answers"]);
 }
+
+#[test]
+fn a_stale_read_is_found() {
+    let look = |story: Story, there| {
+        story.tell(Op::Look { queue: 0, message: message(1) }, Answer::Seen(there))
+    };
+    let posted = || Story::default().posts(0, 1);
+    let acked = |story: Story| story.gets(0, 1, 1, 1).acks(0, 1, 1);
+    assert!(look(acked(look(posted(), true)), false).broken().is_empty());
+    assert_eq!(acked(look(posted(), false)).broken(), ["P2 fresh reads"]);
+    assert_eq!(look(acked(posted()), true).broken(), ["P2 fresh reads"]);
+}

@@ -49,6 +49,8 @@ pub struct Settings {
 }
 
 struct Machine {
+    /// Taken out of service for good.
+    retired: bool,
     disk: Disk,
     state: StateDirectory,
     clock: Clock,
@@ -78,6 +80,26 @@ pub struct Accident {
     pub expected: bool,
 }
 
+/// A machine that was never on.
+fn machine(sim: &Sim, settings: &Settings, node: NodeId, rng: &mut Rng) -> Machine {
+    let drift = settings.drift_ppm_max.unsigned_abs();
+    let wall = settings.wall_off_ms_max.unsigned_abs();
+    Machine {
+        retired: false,
+        disk: Disk::new(sim, node, settings.disk_bytes, settings.bug),
+        state: StateDirectory::new(sim, settings.bug),
+        clock: Clock::new(
+            rng.below(1_000_000),
+            rng.between(0, 2 * drift) as i64 - drift as i64,
+            rng.between(0, 2 * wall) as i64 - wall as i64,
+        ),
+        boot: 0,
+        life: None,
+        death: Death::Power,
+        down_until: Some(sim.now()),
+    }
+}
+
 /// A whole cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
@@ -93,24 +115,7 @@ impl Cluster {
     pub fn new(sim: &Sim, settings: Settings) -> Cluster {
         let mut rng = sim.fork_rng();
         let nodes: Vec<NodeId> = (1..=settings.nodes).map(NodeId).collect();
-        let machines = nodes.iter().map(|node| {
-            let drift = settings.drift_ppm_max.unsigned_abs();
-            let wall = settings.wall_off_ms_max.unsigned_abs();
-            let machine = Machine {
-                disk: Disk::new(sim, *node, settings.disk_bytes, settings.bug),
-                state: StateDirectory::new(sim, settings.bug),
-                clock: Clock::new(
-                    rng.below(1_000_000),
-                    rng.between(0, 2 * drift) as i64 - drift as i64,
-                    rng.between(0, 2 * wall) as i64 - wall as i64,
-                ),
-                boot: 0,
-                life: None,
-                death: Death::Power,
-                down_until: Some(Duration::ZERO),
-            };
-            (*node, machine)
-        });
+        let machines = nodes.iter().map(|node| (*node, machine(sim, &settings, *node, &mut rng)));
         let machines = machines.collect();
         let state = State { rng, machines, accidents: Vec::new(), deaths: 0, starts: 0 };
         Cluster {
@@ -126,8 +131,36 @@ impl Cluster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The nodes in service, in ascending order.
     pub fn nodes(&self) -> Vec<NodeId> {
-        (1..=self.settings.nodes).map(NodeId).collect()
+        let state = self.lock();
+        let serving = state.machines.iter().filter(|(_, machine)| !machine.retired);
+        serving.map(|(node, _)| *node).collect()
+    }
+
+    /// Puts a new machine into service under an id that was never used; it starts soon.
+    pub fn add(&self) -> NodeId {
+        let node = {
+            let mut state = self.lock();
+            let newest = state.machines.keys().next_back().map_or(0, |node| node.0);
+            let node = NodeId(newest + 1);
+            let added = machine(&self.sim, &self.settings, node, &mut state.rng);
+            state.machines.insert(node, added);
+            node
+        };
+        self.sim.note(format_args!("add {node}"));
+        self.doors.set_nodes(self.nodes());
+        node
+    }
+
+    /// Takes a machine out of service for good.
+    pub fn retire(&self, node: NodeId) {
+        self.sim.note(format_args!("retire {node}"));
+        if let Some(machine) = self.lock().machines.get_mut(&node) {
+            machine.retired = true;
+        }
+        self.doors.set_nodes(self.nodes());
+        self.kill(node, Death::Power, Duration::ZERO);
     }
 
     /// The present life of `node`.
@@ -184,7 +217,10 @@ impl Cluster {
             let now = self.sim.now();
             let due: Vec<NodeId> = {
                 let state = self.lock();
-                let down = state.machines.iter().filter(|(_, machine)| machine.life.is_none());
+                let down = state
+                    .machines
+                    .iter()
+                    .filter(|(_, machine)| machine.life.is_none() && !machine.retired);
                 down.filter(|(_, machine)| machine.down_until.is_none_or(|until| until <= now))
                     .map(|(node, _)| *node)
                     .collect()
@@ -223,6 +259,8 @@ impl Cluster {
             state: state_directory.open_for(life),
             doors: self.doors.clone(),
             settings: self.settings.clone(),
+            members: (node.0 <= self.settings.nodes)
+                .then(|| (1..=self.settings.nodes).map(|node| node::member(NodeId(node))).collect()),
         };
         let cluster = self.clone();
         self.sim.spawn(life, async move {
@@ -231,20 +269,22 @@ impl Cluster {
         });
     }
 
-    /// A process ended by itself, as a program does on an error it cannot go on after.
-    fn end_by_itself(&self, node: NodeId, life: Life, text: String) {
+    /// A process ended by itself: it was asked to, or met an error it cannot go on after.
+    fn end_by_itself(&self, node: NodeId, life: Life, end: Result<(), String>) {
         if !self.sim.is_alive(life) {
             // The power failed under it, and the error was its last word.
             return;
         }
         let expected = self.disk(node).failed_on_purpose();
-        self.sim.note(format_args!("node {node} ends: {text}"));
+        self.sim.note(format_args!("node {node} ends: {end:?}"));
         {
             let mut state = self.lock();
             if let Some(machine) = state.machines.get_mut(&node) {
                 machine.death = Death::Process;
             }
-            state.accidents.push(Accident { node, text, expected });
+            if let Err(text) = end {
+                state.accidents.push(Accident { node, text, expected });
+            }
         }
         self.sim.kill(life);
     }

@@ -16,6 +16,7 @@ use openraft_rt::{Oneshot as _, OneshotSender};
 use crate::node::SimWorld;
 use crate::runtime::{Life, Oneshot, Sim, Timeout};
 use crate::seed::Rng;
+use crate::signal::Signal;
 
 /// What a client waits beyond the patience it gave, before it takes the node for dead.
 const HUNG_AFTER: Duration = Duration::from_secs(5);
@@ -24,19 +25,21 @@ const HUNG_AFTER: Duration = Duration::from_secs(5);
 pub struct Door {
     pub life: Life,
     pub replica: Replica<SimWorld>,
+    /// Asks the process to stop cleanly.
+    pub(crate) stop: Signal,
 }
 
 /// All doors. Cheap to clone.
 #[derive(Clone)]
 pub struct Doors {
     sim: Sim,
-    nodes: Vec<NodeId>,
+    nodes: Arc<Mutex<Vec<NodeId>>>,
     open: Arc<Mutex<BTreeMap<NodeId, Door>>>,
 }
 
 impl Doors {
     pub fn new(sim: &Sim, nodes: Vec<NodeId>) -> Doors {
-        Doors { sim: sim.clone(), nodes, open: Arc::default() }
+        Doors { sim: sim.clone(), nodes: Arc::new(Mutex::new(nodes)), open: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Door>> {
@@ -53,9 +56,19 @@ impl Doors {
         drop(old);
     }
 
+    /// The nodes that clients know of.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells clients of other nodes.
+    pub fn set_nodes(&self, nodes: Vec<NodeId>) {
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+    }
+
     /// Some node, whether its door is open or not.
     pub fn any(&self, rng: &mut Rng) -> NodeId {
-        *rng.pick(&self.nodes)
+        *rng.pick(&self.nodes())
     }
 
     pub fn door(&self, node: NodeId) -> Option<Door> {
@@ -70,9 +83,9 @@ impl Doors {
 
     /// The status of every node whose door is open.
     pub fn statuses(&self) -> Vec<ClusterStatus> {
-        self.nodes
-            .iter()
-            .filter_map(|node| self.door(*node))
+        self.nodes()
+            .into_iter()
+            .filter_map(|node| self.door(node))
             .map(|door| door.replica.status())
             .collect()
     }

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bessemer_model::NodeId;
-use bessemer_seam::consensus::{Consensus, MembershipChange};
+use bessemer_seam::consensus::MembershipChange;
 use bessemer_seam::net::Channel;
 
 use crate::cluster::{Cluster, Death};
+use crate::membership;
 use crate::runtime::ClockChange;
 use crate::seed::Rng;
 use crate::world::net::Link;
@@ -25,6 +26,8 @@ const USUAL_DISK_NS: (u64, u64) = (20_000, 2_000_000);
 pub enum Fault {
     KillOne,
     KillAll,
+    /// A clean stop, as for an upgrade.
+    Stop,
     /// Power fails in the middle of some call to the disk.
     PowerInCall,
     /// The next sync fails: the process must end.
@@ -49,14 +52,17 @@ pub enum Fault {
     Transfer,
     /// A snapshot now, whatever else happens.
     Snapshot,
+    /// A new node joins, or takes the place of another; or one leaves.
+    Membership,
     /// The streams that carry commands to the leader break.
     DropForward,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 20] = [
         Fault::KillOne,
         Fault::KillAll,
+        Fault::Stop,
         Fault::PowerInCall,
         Fault::SyncFails,
         Fault::Isolate,
@@ -72,6 +78,7 @@ impl Fault {
         Fault::Drift,
         Fault::Transfer,
         Fault::Snapshot,
+        Fault::Membership,
         Fault::DropForward,
     ];
 
@@ -118,6 +125,11 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
             let death = death(rng);
             for node in nodes {
                 cluster.kill(node, death, Duration::from_millis(rng.below(3_000)));
+            }
+        }
+        Fault::Stop => {
+            if let Some(door) = cluster.doors.door(one) {
+                door.stop.set();
             }
         }
         Fault::PowerInCall => cluster.disk(one).power_fails_after(rng.below(200)),
@@ -168,7 +180,11 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
             let ppm = rng.between(0, 20_000) as i64 - 10_000;
             cluster.sim.change_clock(one, ClockChange::Drift { ppm });
         }
-        Fault::Transfer => transfer(cluster, one),
+        Fault::Transfer => {
+            let change = MembershipChange::Transfer { to: one };
+            membership::ask(cluster, change, Duration::from_secs(2));
+        }
+        Fault::Membership => membership::change(cluster, rng).await,
         Fault::Snapshot => snapshot(cluster, one),
         Fault::DropForward => {
             for other in nodes.into_iter().filter(|other| *other != one) {
@@ -241,25 +257,6 @@ fn flap(cluster: &Cluster, (from, to): (NodeId, NodeId), length: Duration, rng: 
             cluster.net.set_cut(from, to, is_cut);
             cluster.sim.sleep(Duration::from_millis(rng.between(20, 700))).await;
         }
-    });
-}
-
-/// Asks whoever thinks it leads to hand over to `to`.
-fn transfer(cluster: &Cluster, to: NodeId) {
-    let patience = Duration::from_secs(2);
-    let leader =
-        cluster.doors.statuses().into_iter().find(|status| status.leader == Some(status.me));
-    let Some(door) = leader.and_then(|status| cluster.doors.door(status.me)) else { return };
-    let cluster = cluster.clone();
-    let sim = cluster.sim.clone();
-    sim.spawn(crate::runtime::Life::HARNESS, async move {
-        let call = cluster.doors.call(door, patience, move |replica| {
-            Box::pin(async move {
-                replica.change_membership(MembershipChange::Transfer { to }, patience).await
-            })
-        });
-        let result = call.await;
-        cluster.sim.note(format_args!("transfer to {to}: {result:?}"));
     });
 }
 

@@ -45,6 +45,11 @@ pub enum Op {
         held: Held,
         delay: Millis,
     },
+    /// A linearizable read: is the message there?
+    Look {
+        queue: QueueNumber,
+        message: MessageId,
+    },
     /// One transaction: acknowledges `held` and posts `uid` to `to`.
     Swap {
         held: Held,
@@ -72,6 +77,8 @@ pub enum Answer {
     Touched(ReservationId),
     Released,
     Swapped(MessageId),
+    /// Whether the message was there.
+    Seen(bool),
     Refused(Rejection),
     /// Certainly not done.
     NotDone,

@@ -23,6 +23,20 @@ use crate::world::state::SimStateStore;
 /// The log is sealed after this long without work.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// A clean stop takes at most this long: twice the replica's own bound, and a slow disk.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a node is reached.
+pub fn member(node: NodeId) -> Member {
+    Member {
+        node,
+        peer_address: format!("node-{node}:7000"),
+        http_address: format!("node-{node}:8080"),
+        voter: true,
+        matched: None,
+    }
+}
+
 /// The outside world of one process.
 #[derive(Clone)]
 pub struct SimWorld {
@@ -61,11 +75,13 @@ pub struct Process {
     pub state: SimStateStore,
     pub doors: Doors,
     pub settings: Arc<Settings>,
+    /// The first voters, on each of them; none for a node that joins later.
+    pub members: Option<Vec<Member>>,
 }
 
 impl Process {
-    /// Runs until it meets an error it cannot go on after; tells which.
-    pub async fn run(self) -> String {
+    /// Runs until it is asked to stop, or meets an error it cannot go on after: tells which.
+    pub async fn run(self) -> Result<(), String> {
         let options = LogOptions {
             segment_bytes: self.settings.segment_bytes,
             cache_bytes: 32 << 10,
@@ -76,33 +92,38 @@ impl Process {
         let disk = self.disk.clone();
         let log = match SimRuntime::spawn_blocking(move || Log::open(disk, options)).await {
             Ok(Ok((log, _recovered))) => log,
-            Ok(Err(error)) => return format!("opening the log: {error}"),
-            Err(error) => return format!("opening the log: {error}"),
+            Ok(Err(error)) => return Err(format!("opening the log: {error}")),
+            Err(error) => return Err(format!("opening the log: {error}")),
         };
         let driver = drive(log.clone());
-        match SimRuntime::select2(Box::pin(driver), Box::pin(self.serve(log))).await {
-            Select2::First(error) => format!("writing the log: {error}"),
-            Select2::Second(text) => text,
+        match SimRuntime::select2(Box::pin(driver), Box::pin(self.serve(log.clone()))).await {
+            Select2::First(error) => Err(format!("writing the log: {error}")),
+            Select2::Second(Err(text)) => Err(text),
+            Select2::Second(Ok(())) => {
+                while blocking(&log, Log::drain).await.map_err(|error| error.to_string())? {}
+                let sealed = blocking(&log, Log::seal).await;
+                sealed.map(|_| ()).map_err(|error| format!("sealing the log: {error}"))
+            }
         }
     }
 
-    async fn serve(self, log: Log<SimDisk>) -> String {
+    async fn serve(self, log: Log<SimDisk>) -> Result<(), String> {
         let options = self.replica_options();
-        let members = (1..=self.settings.nodes).map(|node| Member {
-            node: NodeId(node),
-            peer_address: format!("node-{node}:7000"),
-            http_address: format!("node-{node}:8080"),
-            voter: true,
-            matched: None,
-        });
-        let members = Some(members.collect());
-        let started = Replica::start(self.world, options, log, self.state, members).await;
-        let replica = match started {
-            Ok(replica) => replica,
-            Err(error) => return format!("starting: {error}"),
-        };
-        self.doors.open(self.node, Door { life: self.life, replica: replica.clone() });
-        replica.fatal().await
+        let runtime = self.world.runtime();
+        let started = Replica::start(self.world, options, log, self.state, self.members).await;
+        let replica = started.map_err(|error| format!("starting: {error}"))?;
+        let stop = Signal::default();
+        let door = Door { life: self.life, replica: replica.clone(), stop: stop.clone() };
+        self.doors.open(self.node, door);
+        match SimRuntime::select2(Box::pin(replica.fatal()), Box::pin(stop.wait())).await {
+            Select2::First(text) => Err(text),
+            Select2::Second(()) => {
+                let start = runtime.elapsed();
+                replica.shutdown().await;
+                let took = runtime.elapsed() - start;
+                if took > STOPPED_WITHIN { Err(format!("stopping took {took:?}")) } else { Ok(()) }
+            }
+        }
     }
 
     fn replica_options(&self) -> ReplicaOptions {

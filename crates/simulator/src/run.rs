@@ -15,6 +15,7 @@ use crate::bugs::Bug;
 use crate::checks::{self, Findings};
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
+use crate::membership;
 use crate::observer::Observer;
 use crate::runtime::{Life, Sim, SimRuntime};
 use crate::seed::Rng;
@@ -86,6 +87,8 @@ pub struct Report {
     pub events: u64,
     pub deaths: u64,
     pub faults: BTreeMap<Fault, u64>,
+    /// What the faults did, as network, disks and states saw it.
+    pub proofs: BTreeMap<&'static str, u64>,
     pub findings: Findings,
     /// The newest lines of the trace.
     pub tail: Vec<String>,
@@ -122,6 +125,7 @@ pub fn run(plan: &Plan, trace: TraceTo) -> Report {
         events,
         deaths: cluster.turnover().0,
         faults,
+        proofs: proofs(&cluster),
         findings,
         tail: sim.trace_tail(),
     }
@@ -152,6 +156,9 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
         // Faults that were to pass by themselves do so within 8 s; then all is well for good.
         sim.sleep(Duration::from_secs(9)).await;
         faults::heal(&cluster);
+        if plan.kinds.contains(&Fault::Membership) && !membership::settle(&cluster, limit).await {
+            findings.blame("L1 liveness", "the membership does not settle".into());
+        }
         let drained = workload::drain(&workload, &mut rng, limit).await;
         findings.looked("L1 liveness");
         if !drained {
@@ -175,6 +182,33 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
         sim.note(format_args!("violation {violation}"));
     }
     (findings, faults, cluster, events.len() as u64)
+}
+
+/// Proof that faults fired: counted where they struck.
+fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
+    let net = cluster.net.counters();
+    let mut proofs = BTreeMap::from([
+        ("connects", net.connects),
+        ("connects failed", net.connects_failed),
+        ("messages", net.messages),
+        ("messages stalled", net.stalled),
+        ("streams reset", net.resets),
+    ]);
+    for node in cluster.nodes() {
+        let (disk, state) = (cluster.disk(node).counters(), cluster.state(node).counters());
+        for (name, count) in [
+            ("syncs", disk.syncs),
+            ("syncs failed", disk.failed_syncs),
+            ("power lost in a call", disk.halfway),
+            ("disk full", disk.full),
+            ("checkpoints", state.checkpoints),
+            ("snapshots installed", state.installs),
+            ("snapshots resumed", state.resumed),
+        ] {
+            *proofs.entry(name).or_default() += count;
+        }
+    }
+    proofs
 }
 
 /// Looks at every node's status, often.

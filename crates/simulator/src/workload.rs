@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bessemer_engine::read;
 use bessemer_model::{
-    Command, DeadLetterPatch, Failure, Handle, Millis, NewMessage, NodeId, OrderingKey, Outcome,
-    ProjectId, QueueName, QueuePatch, Request, ReservedMessage, RetryKey,
+    Command, DeadLetterPatch, Failure, Handle, MessageId, Millis, NewMessage, NodeId, OrderingKey,
+    Outcome,
+    ProjectId, QueueName, QueuePatch, Rejection, Request, ReservedMessage, RetryKey,
 };
+
+use bessemer_seam::consensus::Consensus;
 
 use crate::doors::Doors;
 use crate::history::{Answer, Event, Got, Held, History, Op, QueueNumber, Uid};
@@ -41,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const KEYED_TRIES_MAX: u32 = 20;
 /// Messages that one client holds at most.
 const HELD_MAX: usize = 20;
+/// Messages that one client remembers to have posted.
+const POSTED_MAX: usize = 30;
 
 pub fn kind_of(queue: QueueNumber) -> Kind {
     match queue {
@@ -134,18 +140,47 @@ impl Workload {
 
     /// One call and its record.
     pub async fn call(&self, node: NodeId, op: Op, retry: Option<RetryKey>) -> Answer {
-        let request = Request { project: project(), retry, command: command_of(&op) };
         let called_ns = self.sim.now().as_nanos() as u64;
         let log_low = self.doors.log_time(node).unwrap_or_default();
-        let answer = self.doors.propose(node, request, PATIENCE).await;
+        let answer = match &op {
+            Op::Look { queue, message } => self.look(node, *queue, *message).await,
+            _ => {
+                let request = Request { project: project(), retry, command: command_of(&op) };
+                answer_of(&op, self.doors.propose(node, request, PATIENCE).await)
+            }
+        };
         let log_high = self.doors.log_time(node).unwrap_or(Millis(u64::MAX));
-        let answer = answer_of(&op, answer);
         let answered_ns = self.sim.now().as_nanos() as u64;
         self.sim.note(format_args!("client {node} {op:?} -> {answer:?}"));
         let event =
             Event { node, called_ns, answered_ns, log_low, log_high, op, answer: answer.clone() };
         self.history.add(event);
         answer
+    }
+}
+
+impl Workload {
+    /// Reads one message behind a barrier.
+    async fn look(&self, node: NodeId, queue: QueueNumber, message: MessageId) -> Answer {
+        let Some(door) = self.doors.door(node) else {
+            self.sim.sleep(Duration::from_millis(10)).await;
+            return Answer::NotDone;
+        };
+        let call = self.doors.call(door, PATIENCE, move |replica| {
+            Box::pin(async move {
+                if replica.barrier(PATIENCE).await.is_err() {
+                    return Answer::NotDone;
+                }
+                let view = replica.view();
+                match read::get_message(&*view, &project(), &queue_name(queue), message) {
+                    Ok(Ok(_)) => Answer::Seen(true),
+                    Ok(Err(Rejection::MessageMissing { .. })) => Answer::Seen(false),
+                    Ok(Err(rejection)) => Answer::Refused(rejection),
+                    Err(fault) => Answer::Nonsense(fault.to_string()),
+                }
+            })
+        });
+        call.await.unwrap_or(Answer::NotDone)
     }
 }
 
@@ -185,6 +220,7 @@ fn command_of(op: &Op) -> Command {
             reservation: held.reservation,
             delay: *delay,
         },
+        Op::Look { .. } => unreachable!("a look is no command"),
         Op::Swap { held, to, uid } => {
             let post = Op::Post {
                 queue: *to,
@@ -237,7 +273,8 @@ fn answer_of(op: &Op, outcome: Result<Outcome, Failure>) -> Answer {
 
 /// One client, until the workload stops.
 pub async fn client(workload: Arc<Workload>, mut rng: Rng) {
-    let mut client = Client { node: workload.doors.any(&mut rng), held: Vec::new(), rng, workload };
+    let node = workload.doors.any(&mut rng);
+    let mut client = Client { node, held: Vec::new(), posted: Vec::new(), rng, workload };
     while !client.workload.stopped.load(Ordering::Relaxed) {
         client.step().await;
         let pause = client.rng.below(40_000);
@@ -251,6 +288,8 @@ struct Client {
     /// Asked until chance, or a failure, moves the client on.
     node: NodeId,
     held: Vec<Held>,
+    /// The newest messages it posted, to look at.
+    posted: Vec<(QueueNumber, MessageId)>,
 }
 
 impl Client {
@@ -260,8 +299,12 @@ impl Client {
         }
         let choice = self.rng.below(100);
         match choice {
-            0..35 => self.post().await,
-            35..60 if self.held.len() < HELD_MAX => self.reserve().await,
+            0..5 if !self.posted.is_empty() => {
+                let (queue, message) = *self.rng.pick(&self.posted);
+                drop(self.call(Op::Look { queue, message }, None).await);
+            }
+            0..37 => self.post().await,
+            37..60 if self.held.len() < HELD_MAX => self.reserve().await,
             _ if self.held.is_empty() => self.reserve().await,
             _ => self.settle().await,
         }
@@ -289,23 +332,30 @@ impl Client {
             key: (kind_of(queue) == Kind::Keyed).then(|| self.rng.below(KEYS)),
             keyed: self.rng.chance(200_000),
         };
-        match &op {
+        let answer = match &op {
             Op::Post { keyed: true, uids, .. } => {
                 let key = format!("post-{}", uids[0]);
-                self.post_keyed(&op, &key).await;
+                self.post_keyed(&op, &key).await
             }
-            _ => drop(self.call(op, None).await),
+            _ => self.call(op, None).await,
+        };
+        if let Answer::Posted(ids) = answer {
+            self.posted.extend(ids.into_iter().map(|id| (queue, id)));
+            let surplus = self.posted.len().saturating_sub(POSTED_MAX);
+            self.posted.drain(..surplus);
         }
     }
 
     /// Sends until there is an outcome, and now and then once more: it must be the same.
-    async fn post_keyed(&mut self, op: &Op, key: &str) {
+    async fn post_keyed(&mut self, op: &Op, key: &str) -> Answer {
         let retry = RetryKey { key: key.into(), request_hash: *b"one key, one op." };
-        for _ in 0..KEYED_TRIES_MAX {
+        let mut tries = 0;
+        loop {
             let answer = self.call(op.clone(), Some(retry.clone())).await;
             let done = !matches!(answer, Answer::NotDone | Answer::Unknown);
-            if done && self.rng.chance(700_000) {
-                return;
+            tries += 1;
+            if done && self.rng.chance(700_000) || tries == KEYED_TRIES_MAX {
+                return answer;
             }
             self.workload.sim.sleep(Duration::from_millis(self.rng.below(500))).await;
         }

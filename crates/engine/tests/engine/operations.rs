@@ -45,6 +45,9 @@ pub struct Operations {
 pub const QUEUES: [&str; 5] = ["a", "b", "c", "d", "e"];
 pub const PROJECTS: [&str; 2] = ["p", "r"];
 const TOLD_MAX: usize = 60;
+/// All times are multiples of this, in ms, so that requests often come at the very moment at which
+/// something is due.
+const STEP: u64 = 100;
 
 pub fn quota() -> Quota {
     Quota {
@@ -72,8 +75,8 @@ impl Operations {
     pub fn next(&mut self) -> (Millis, Request) {
         self.now.0 += match self.chance.below(2000) {
             0 => 43_200_000,
-            1..=10 => self.chance.below(60_000),
-            11..=600 => self.chance.below(900),
+            1..=10 => self.chance.below(600) * STEP,
+            11..=600 => self.chance.below(9) * STEP,
             _ => 0,
         };
         self.project = self.chance.below(2) as usize;
@@ -185,7 +188,7 @@ impl Operations {
 
     /// Mostly in range for reservations and lives, now and then below their least.
     fn time(&mut self, max: u64) -> Millis {
-        Millis(990 + self.chance.below(max))
+        Millis(900 + self.chance.below(max / STEP) * STEP)
     }
 
     fn post(&mut self) -> NewMessage {

@@ -256,8 +256,8 @@ async fn on_a_nearly_full_disk_only_growing_commands_are_refused() {
     cluster.project(1).await;
     propose(cluster.replica(1), post("q", "a")).await.unwrap();
     let disk = &cluster.disks[&1].log;
-    let used: u64 = (1 << 20) * 3;
-    disk.set_capacity_bytes(used + LOW_WATER_BYTES / 2);
+    // One segment in use and a spare one, of 1 MiB each.
+    disk.set_capacity_bytes((2 << 20) + LOW_WATER_BYTES / 2);
     eventually("the disk to be seen as full", || cluster.status(1).disk_low.then_some(())).await;
     let refused = propose(cluster.replica(1), post("q", "b")).await;
     assert_eq!(refused, Err(Failure::NotDone(NotDone::DiskFull)));

@@ -84,11 +84,10 @@ async fn broken_forward_streams_double_and_lose_nothing() {
     cluster.project(leader).await;
     let callers = Callers::start(&cluster, &[1, 2, 3], 4);
     let mut cut = 0;
-    for _ in 0..30 {
+    while cut < 20 {
         callers.more(10).await;
         cut += cluster.hub.cut(|_, _, channel| channel == Channel::Forward);
     }
-    assert!(cut >= 20, "only {cut} forward streams were cut");
     let known = callers.stop().await;
     assert!(known.iter().all(|(_, known)| known.unknown.is_empty()), "{known:?}");
     check(cluster.replica(leader), known).await;

@@ -78,6 +78,7 @@ fn main() -> ExitCode {
             explain(&report, &arguments);
         } else if arguments.seeds == 1 {
             println!("  looked at: {:?}", report.findings.opportunities);
+            println!("  happened: {:?}", report.proofs);
         }
         hash = report.hash;
     }

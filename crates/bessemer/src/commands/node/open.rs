@@ -33,7 +33,7 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
     };
     let boot = open_boot(dir, NodeId(config.node_id), &config.cluster_id)
         .map_err(|e| failed("the node", &e))?;
-    let disk = FileDisk::open(dir.join(LOG_DIR)).map_err(|e| failed("the log", &e))?;
+    let disk = FileDisk::open(&dir.join(LOG_DIR)).map_err(|e| failed("the log", &e))?;
     let options = LogOptions {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.log_cache_bytes,
