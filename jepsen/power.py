@@ -26,7 +26,8 @@ CANNOT_INJECT = 5
 # _IOR('X', 125, __u32) and EXT4_GOING_FLAGS_NOLOGFLUSH of linux/fs/ext4/ext4.h.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = (2).to_bytes(4, "little")
-DISK_BYTES = 1 << 30
+# Above the low-water mark of 1 GiB, below which a node takes no posts; the file is sparse.
+DISK_BYTES = 3 << 30
 # Small segments, so that three nodes fit on small disks.
 SMALL_LOG = {"BESSEMER_LOG_SEGMENT_BYTES": str(16 << 20), "BESSEMER_LOG_BYTES_MAX": str(64 << 20)}
 

@@ -4,7 +4,6 @@
 //! Invariants: numbers of existing segments have no gap: made at the top, removed from the
 //! bottom, each durable before the next. A spare is all zeros.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -19,35 +18,31 @@ use crate::stats::LogStats;
 pub(crate) type Numbered<F> = (u32, Arc<F>);
 
 /// Held locked while a file is made or removed.
-pub(crate) struct Files<F> {
-    /// Empty segments in the order of their use.
-    pub spares: VecDeque<Numbered<F>>,
+pub(crate) struct Files {
     /// Number of the next segment to make.
     pub next_number: u32,
 }
 
 impl<D: LogDisk> Shared<D> {
-    /// A segment to write into; `None` while the device is full.
+    /// A segment to write into; `None` while the device is full. Waits for `files` only when
+    /// there is no spare.
     pub fn take_spare(&self) -> Result<Option<Numbered<D::File>>, LogError> {
-        let mut files = lock(&self.files);
-        if files.spares.is_empty() && !self.create(&mut files)? {
-            return Ok(None);
+        let ready = self.pop_spare();
+        if ready.is_some() {
+            return Ok(ready);
         }
-        let spare = files.spares.pop_front();
-        self.state().stats.spares = files.spares.len();
-        Ok(spare)
+        let mut files = lock(&self.files);
+        // One may have been made while this waited.
+        if self.state().spares.is_empty() {
+            self.create(&mut files)?;
+        }
+        Ok(self.pop_spare())
     }
 
     /// Removes what is not needed, then makes the spares.
     pub fn upkeep(&self) -> Result<(), LogError> {
         self.reclaim()?;
-        let mut files = lock(&self.files);
-        while files.spares.len() < self.options.spare_segments {
-            if !self.create(&mut files)? {
-                break;
-            }
-        }
-        drop(files);
+        while self.lacks_spare() && self.create(&mut lock(&self.files))? {}
         let free_bytes = self.free_bytes()?;
         let mut state = self.state();
         state.stats.free_bytes = free_bytes;
@@ -79,10 +74,9 @@ impl<D: LogDisk> Shared<D> {
         self.disk.free_bytes().map_err(|error| LogError::io("ask for free bytes of", "", &error))
     }
 
+    /// Also true while the device is full: asking again is the only way to learn of new room.
     pub fn wants_upkeep(&self) -> bool {
-        let state = self.state();
-        state.removable().is_some()
-            || (state.stats.spares < self.options.spare_segments && !state.create_failed)
+        self.removable().is_some() || self.lacks_spare()
     }
 
     pub fn stats(&self) -> LogStats {
@@ -91,23 +85,31 @@ impl<D: LogDisk> Shared<D> {
         stats.queue_bytes = state.queue_bytes;
         stats.cache_bytes = state.cache.bytes();
         stats.segments = state.segments.len();
+        stats.spares = state.spares.len();
         stats.low = state.create_failed || stats.free_bytes < self.options.low_water_bytes;
         stats.failed = state.failed.is_some();
         stats
     }
 
+    fn pop_spare(&self) -> Option<Numbered<D::File>> {
+        self.state().spares.pop_front()
+    }
+
+    fn lacks_spare(&self) -> bool {
+        self.state().spares.len() < self.options.spare_segments
+    }
+
     /// Makes one spare; false when the device is full.
-    fn create(&self, files: &mut Files<D::File>) -> Result<bool, LogError> {
+    fn create(&self, files: &mut Files) -> Result<bool, LogError> {
         let number = files.next_number;
         let name = segment::name(number);
         let made = self.disk.create(&name, self.options.segment_bytes);
         let mut state = self.state();
         match made {
             Ok(file) => {
-                files.spares.push_back((number, Arc::new(file)));
+                state.spares.push_back((number, Arc::new(file)));
                 files.next_number = number.checked_add(1).expect("2^32 segments are never written");
                 state.create_failed = false;
-                state.stats.spares = files.spares.len();
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -14,7 +14,7 @@ use bessemer_seam::log_disk::LogDisk;
 use crate::Done;
 use crate::cache::Cache;
 use crate::error::LogError;
-use crate::files::Files;
+use crate::files::{Files, Numbered};
 use crate::group::Group;
 use crate::group_log::GroupLog;
 use crate::options::LogOptions;
@@ -42,7 +42,7 @@ pub(crate) struct Shared<D: LogDisk> {
     /// The log's own, from its files.
     pub salt: u64,
     pub writer: Mutex<Writer<D::File>>,
-    pub files: Mutex<Files<D::File>>,
+    pub files: Mutex<Files>,
     pub state: Mutex<State<D::File>>,
     pub waker: Mutex<Option<Waker>>,
 }
@@ -58,6 +58,8 @@ pub(crate) struct State<F> {
     pub next_ticket: u64,
     /// Segments that hold records, the one being written included.
     pub segments: BTreeMap<u32, Arc<F>>,
+    /// Empty segments in the order of their use.
+    pub spares: VecDeque<Numbered<F>>,
     /// Durably, no group needs a segment below this one.
     pub needed_from: u32,
     /// The last attempt to make a segment found the device full.
@@ -156,6 +158,7 @@ impl<D: LogDisk> Log<D> {
             queue_bytes: 0,
             next_ticket: 1,
             segments: found.segments,
+            spares: found.spares,
             needed_from: 0,
             create_failed: false,
             failed: None,
@@ -167,7 +170,7 @@ impl<D: LogDisk> Log<D> {
             options,
             salt: found.salt,
             writer: Mutex::new(found.writer),
-            files: Mutex::new(found.files),
+            files: Mutex::new(Files { next_number: found.next_number }),
             state: Mutex::new(state),
             waker: Mutex::new(None),
         };
@@ -218,7 +221,8 @@ impl<D: LogDisk> Log<D> {
         })
     }
 
-    /// Some segment can be removed or a spare one is missing: `upkeep` has work.
+    /// Some segment can be removed or a spare one is missing: `upkeep` has work. Stays true while
+    /// the device is full: call `upkeep` then now and again, not in a tight loop.
     pub fn wants_upkeep(&self) -> bool {
         self.shared.wants_upkeep()
     }

@@ -12,7 +12,7 @@ use bessemer_model::GroupId;
 use bessemer_seam::log_disk::{LogDisk, LogFile};
 
 use crate::error::LogError;
-use crate::files::Files;
+use crate::files::Numbered;
 use crate::frame::Place;
 use crate::group::Group;
 use crate::options::LogOptions;
@@ -49,7 +49,8 @@ pub(crate) struct Found<F> {
     pub salt: u64,
     pub groups: BTreeMap<GroupId, Group>,
     pub segments: BTreeMap<u32, Arc<F>>,
-    pub files: Files<F>,
+    pub spares: VecDeque<Numbered<F>>,
+    pub next_number: u32,
     pub writer: Writer<F>,
     pub recovered: Recovered,
 }
@@ -103,7 +104,8 @@ pub(crate) fn recover<D: LogDisk>(
     if torn_bytes > 0 {
         zero(last, end.offset)?;
     }
-    let files = keep_spares(disk, options, last.number, behind)?;
+    let spares = keep_spares(disk, options, behind)?;
+    let next_number = last.number + 1 + spares.len() as u32;
     harden(last, replay.stated, end)?;
 
     let recovered = Recovered {
@@ -120,7 +122,8 @@ pub(crate) fn recover<D: LogDisk>(
         salt,
         groups: replay.groups,
         segments: segments.into_iter().map(|segment| (segment.number, segment.file)).collect(),
-        files,
+        spares,
+        next_number,
         writer: Writer::new(start),
         recovered,
     })
@@ -294,9 +297,8 @@ fn harden<F: LogFile>(last: &Segment<F>, stated: Position, end: Position) -> Res
 fn keep_spares<D: LogDisk>(
     disk: &D,
     options: &LogOptions,
-    last: u32,
     behind: Vec<Segment<D::File>>,
-) -> Result<Files<D::File>, LogError> {
+) -> Result<VecDeque<Numbered<D::File>>, LogError> {
     let mut spares = VecDeque::new();
     let mut others = Vec::new();
     for segment in behind {
@@ -310,8 +312,7 @@ fn keep_spares<D: LogDisk>(
         }
     }
     remove(disk, others)?;
-    let next_number = last + 1 + spares.len() as u32;
-    Ok(Files { spares, next_number })
+    Ok(spares)
 }
 
 /// Removes `segments`, the last first, so that numbers stay without a gap.
@@ -345,7 +346,8 @@ fn make<D: LogDisk>(disk: &D, options: &LogOptions) -> Result<Found<D::File>, Lo
         salt: options.salt,
         groups: BTreeMap::new(),
         segments: BTreeMap::from([(1, file)]),
-        files: Files { spares: VecDeque::new(), next_number: 2 },
+        spares: VecDeque::new(),
+        next_number: 2,
         writer: Writer::new(start),
         recovered: Recovered { fresh: true, records: 1, end, ..Recovered::default() },
     })

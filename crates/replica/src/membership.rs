@@ -111,6 +111,12 @@ async fn write<W: World>(
     change: ChangeMembers<u64, PeerNode>,
     retain: bool,
 ) -> Result<(), MembershipError> {
+    let me = shared.options.node;
+    // A leader that was just taken out leads for a moment longer, and must begin nothing.
+    if !membership_of(shared).voter_ids().any(|voter| voter == me.0) {
+        let leader = shared.role.get().leader.filter(|leader| *leader != me);
+        return Err(MembershipError::NotLeader { leader });
+    }
     match shared.raft().change_membership(change, retain).await {
         Ok(_) => Ok(()),
         Err(error) => Err(translate::<W>(&error)),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
-    /// Half of all syncs return before anything is durable.
+    /// Most syncs return before anything is durable.
     SyncBeforeDurable,
     /// Now and then a body changes by one bit on its way into the state of one node.
     WrongByteInState,

@@ -259,8 +259,9 @@ impl Cluster {
             state: state_directory.open_for(life),
             doors: self.doors.clone(),
             settings: self.settings.clone(),
-            members: (node.0 <= self.settings.nodes)
-                .then(|| (1..=self.settings.nodes).map(|node| node::member(NodeId(node))).collect()),
+            members: (node.0 <= self.settings.nodes).then(|| {
+                (1..=self.settings.nodes).map(|node| node::member(NodeId(node))).collect()
+            }),
         };
         let cluster = self.clone();
         self.sim.spawn(life, async move {

@@ -70,8 +70,13 @@ impl Plan {
         }
     }
 
+    /// The same with a planted bug, and faults that bring it to light.
     pub fn with_bug(mut self, bug: Bug) -> Plan {
         self.settings.bug = Some(bug);
+        match bug {
+            Bug::SyncBeforeDurable => self.kinds = vec![Fault::KillOne, Fault::KillAll],
+            Bug::WrongByteInState => {}
+        }
         self
     }
 }

@@ -10,8 +10,7 @@ use std::time::Duration;
 use bessemer_engine::read;
 use bessemer_model::{
     Command, DeadLetterPatch, Failure, Handle, MessageId, Millis, NewMessage, NodeId, OrderingKey,
-    Outcome,
-    ProjectId, QueueName, QueuePatch, Rejection, Request, ReservedMessage, RetryKey,
+    Outcome, ProjectId, QueueName, QueuePatch, Rejection, Request, ReservedMessage, RetryKey,
 };
 
 use bessemer_seam::consensus::Consensus;

@@ -162,6 +162,19 @@ fn a_paused_life_stands_still_while_its_clock_goes_on() {
 }
 
 #[test]
+fn a_task_that_wakes_itself_and_ends_is_gone() {
+    run(1, async {
+        for _ in 0..50 {
+            SimRuntime::spawn(std::future::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                std::task::Poll::Ready(())
+            }));
+        }
+        SimRuntime::sleep(ms(1)).await;
+    });
+}
+
+#[test]
 fn clocks_of_machines_run_apart() {
     run(1, async {
         let sim = Sim::current();

@@ -1,8 +1,7 @@
 //! Bytes on a disk.
 //!
 //! Holds: the state map on RocksDB (`state`), its checkpoints and the way a received snapshot
-//! becomes the state, and the identity of a data directory (`boot`).
-//! The log's real files (`disk`).
+//! becomes the state, the log's real files (`disk`), and the identity of a data directory (`boot`).
 //! Not here: what a key or a log record means, agreement, peers.
 
 pub mod boot;

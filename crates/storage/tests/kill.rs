@@ -3,8 +3,10 @@
 //!
 //! The killed process is this test binary, run again with `ROLE` set.
 
+mod still;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -137,15 +139,8 @@ fn what_was_not_flushed_is_not_in_the_files() {
     for number in 201..=300 {
         kv.write(batch(number)).unwrap();
     }
-    // The files as a machine that stops now would leave them. One that goes while it is copied is
-    // one that the map no longer needs.
     let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if let Err(error) = std::fs::copy(&path, copy.path().join(path.file_name().unwrap())) {
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        }
-    }
+    still::copy_still(dir.path(), copy.path());
     let crashed = RocksKv::open(copy.path(), StorageOptions::default()).unwrap();
     assert_eq!(applied(&crashed), 200);
     assert_eq!(applied(&kv), 300);

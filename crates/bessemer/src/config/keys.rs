@@ -129,7 +129,7 @@ keys! {
     /// How log lines are written: text or json.
     log_format: LogFormat = LogFormat::Text,
     /// What is logged: error, warn, info, debug, trace, or `info,bessemer_replica=debug`.
-    log_level: String = "info".to_owned(),
+    log_level: String = "info,openraft=warn".to_owned(),
     /// File for log lines, appended to; empty writes to standard error.
     log_file: PathBuf = PathBuf::new(),
 }

@@ -58,8 +58,11 @@ fn flip_every_byte(seal: bool) {
     let names = disk.list().unwrap();
     assert!(names.len() >= 4, "{names:?}");
     let (mut opened, mut refused) = (0, 0);
-    for name in &names {
-        // The spare, which comes last, holds nothing but zeros.
+    // Only the last segment that is used, and the empty one behind it, tell a sealed log from one
+    // that is not.
+    let from = if seal { 0 } else { names.len() - 2 };
+    for name in &names[from..] {
+        // The spare holds nothing but zeros.
         let step = if Some(name) == names.last() { 61 } else { 1 };
         for offset in (0..options().segment_bytes).step_by(step) {
             let damaged = disk.fork();
@@ -69,8 +72,8 @@ fn flip_every_byte(seal: bool) {
             if check(&damaged, &allowed, &what) { opened += 1 } else { refused += 1 }
         }
     }
-    assert!(refused > 5000, "most written bytes are guarded: {refused}");
-    assert!(opened > 1000, "the spare and the last drain are not: {opened}");
+    assert!(refused > 500, "written bytes are guarded: {refused}");
+    assert!(opened > 500, "the unused bytes and the last drain are not: {opened}");
 }
 
 #[test]

@@ -36,6 +36,12 @@ fn low_comes_before_full() {
         written_while_low += u64::from(log.stats().low && !log.stats().disk_full);
     }
     assert!(written_while_low > 20, "the reserve takes small records: {written_while_low}");
+    assert!(log.wants_upkeep(), "only asking again finds new room");
+    disk.set_capacity_bytes(8 * options().segment_bytes);
+    log.upkeep().unwrap();
+    assert!(!log.stats().low && !log.wants_upkeep());
+    drain_all(&log);
+    assert!(!log.stats().disk_full);
 }
 
 #[test]

@@ -5,4 +5,5 @@ mod damage;
 mod faults;
 mod full;
 mod model;
+mod overtake;
 mod random;

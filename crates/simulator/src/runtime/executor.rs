@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::clock::START_NS;
 use super::state::{Life, MAIN_TASK, Panic, Shared, Task, TaskFuture, TaskId};
 
 /// Virtual time that one poll takes: code is fast, not free. It lets timers fire between two
@@ -116,13 +117,16 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, main: F) -> F::Output {
 fn take_ready(shared: &Shared) -> Option<TaskId> {
     let mut state = shared.lock();
     state.current = Life::HARNESS;
-    let id = state.take_ready()?;
-    state.now_ns += POLL_NS;
-    state.polls += 1;
-    let task = state.tasks.get_mut(&id).expect("a ready task exists");
-    task.queued = false;
-    state.current = task.life;
-    Some(id)
+    loop {
+        let id = state.take_ready()?;
+        // A task that woke itself in its last poll is ready and gone.
+        let Some(task) = state.tasks.get_mut(&id) else { continue };
+        task.queued = false;
+        state.current = task.life;
+        state.now_ns += POLL_NS;
+        state.polls += 1;
+        return Some(id);
+    }
 }
 
 fn poll_task(shared: &Arc<Shared>, id: TaskId) {
@@ -158,7 +162,7 @@ fn poll_task(shared: &Arc<Shared>, id: TaskId) {
 fn record_panic(state: &mut super::state::State, life: Life, payload: &(dyn Any + Send)) {
     let node = state.lives.get(&life).map_or_else(Default::default, |life| life.node);
     let message = panic_message(payload);
-    let now_ns = state.now_ns;
+    let now_ns = state.now_ns - START_NS;
     state.trace.note(now_ns, format_args!("node {node} panicked: {message}"));
     state.panics.push(Panic { life, node, message });
     if life != Life::HARNESS {

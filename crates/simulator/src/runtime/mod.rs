@@ -65,10 +65,13 @@ impl fmt::Debug for SimRuntime {
 }
 
 impl Drop for SimRuntime {
-    /// Tasks own handles of the simulation: they go first, outside the lock.
+    /// Tasks, and those who mourn a life, own handles of the simulation: they go first, outside
+    /// the lock.
     fn drop(&mut self) {
-        let tasks = std::mem::take(&mut self.shared.lock().tasks);
-        drop(tasks);
+        let mut state = self.shared.lock();
+        let rest = (std::mem::take(&mut state.tasks), std::mem::take(&mut state.lives));
+        drop(state);
+        drop(rest);
     }
 }
 
@@ -108,16 +111,8 @@ impl Sim {
 
     /// Stops (as SIGSTOP does) or continues a life: its clocks go on, its tasks do not.
     pub fn set_paused(&self, life: Life, paused: bool) {
-        let mut state = self.shared.lock();
-        let Some(life) = state.lives.get_mut(&life) else { return };
-        life.paused = paused;
-        if !paused {
-            let held = std::mem::take(&mut life.held);
-            state.ready.extend(held);
-        } else {
-            let id = Life::HARNESS;
-            assert!(life.node != NodeId(0), "{id:?} is never paused");
-        }
+        assert!(life != Life::HARNESS, "the harness is never paused");
+        self.shared.lock().set_paused(life, paused);
     }
 
     /// Lets blocking work of `life` take between the two, in nanoseconds.

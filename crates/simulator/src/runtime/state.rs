@@ -1,8 +1,8 @@
 //! What the executor holds: tasks, timers, lives, the true time.
 //!
 //! Not here: polling (`executor.rs`). No code of a task runs while the lock is held.
-//! Invariants: a task is in `ready`, or held by its paused life, exactly when `queued` is true;
-//!   true time never goes back; a dead life has no tasks once it was reaped.
+//! Invariants: a task whose `queued` is true is in `ready`, or held by its paused life; true time
+//!   never goes back; a dead life has no tasks once it was reaped.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -165,6 +165,21 @@ impl State {
         {
             state.alive = false;
             self.to_reap.push(life);
+        }
+    }
+
+    /// Holds the tasks of `life` back, or lets them go on.
+    pub fn set_paused(&mut self, life: Life, paused: bool) {
+        let Some(state) = self.lives.get_mut(&life) else { return };
+        state.paused = paused;
+        if paused {
+            let tasks = &self.tasks;
+            let is_its = |id: &TaskId| tasks.get(id).is_some_and(|task| task.life == life);
+            let (held, ready) = self.ready.drain(..).partition(is_its);
+            self.ready = ready;
+            state.held.extend::<Vec<TaskId>>(held);
+        } else {
+            self.ready.append(&mut state.held);
         }
     }
 

@@ -75,14 +75,21 @@ impl Disk {
 
     /// Takes the power away: what was not synced is lost, whole or in part.
     pub fn cut_power(&self) {
-        self.works_again();
+        self.forget_faults();
         self.memory.crash();
     }
 
     /// Ends the process: what was written stays, though it is not durable yet.
     pub fn kill(&self) {
-        self.works_again();
+        self.forget_faults();
         self.memory.kill();
+    }
+
+    /// Every fault but a full device ends with the process it was meant for.
+    fn forget_faults(&self) {
+        let mut state = self.lock();
+        state.power_fails_at = None;
+        state.failed_on_purpose = false;
     }
 
     /// Lets the power fail in the middle of the `calls`-th call from now (0: the next).
@@ -93,9 +100,7 @@ impl Disk {
 
     /// Takes back a planned power failure. What has failed, has failed.
     pub fn works_again(&self) {
-        let mut state = self.lock();
-        state.failed_on_purpose = false;
-        if state.power_fails_at.take().is_some() {
+        if self.lock().power_fails_at.take().is_some() {
             self.memory.power_fails_after(NEVER);
         }
     }
@@ -195,7 +200,7 @@ impl LogFile for SimFile {
         let lies = {
             let mut state = self.disk.disk.lock();
             state.counters.syncs += 1;
-            state.bug == Some(Bug::SyncBeforeDurable) && state.rng.chance(500_000)
+            state.bug == Some(Bug::SyncBeforeDurable) && state.rng.chance(900_000)
         };
         if lies {
             return self.disk.call(|_| Ok(()));

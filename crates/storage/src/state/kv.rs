@@ -17,8 +17,8 @@ use self_cell::self_cell;
 use super::options::{StorageOptions, Tuning, table_name};
 use crate::files::{self, HeldDir};
 
-/// A map on disk; clones share it. It is closed when the last clone and the last view are gone;
-/// closing flushes.
+/// A map on disk; clones share it. It is closed when the last clone and the last view are gone.
+/// Closing tries to flush but cannot say whether it did: who must know calls `flush` before.
 ///
 /// `Write::DeleteOnce` becomes RocksDB's `SingleDelete`. A key that is deleted so must never be
 /// deleted by `Write::Delete`: compaction reports the mixture as damage.

@@ -1,5 +1,8 @@
 //! The store as a whole: checkpoints, stagings, installs, and a crash after each of their steps.
 
+#[path = "../../tests/still/mod.rs"]
+mod still;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +18,7 @@ use super::kv::RocksKv;
 use super::options::StorageOptions;
 use super::staging::RocksStaging;
 use super::store::RocksStore;
+use still::copy_still;
 
 /// Size of a piece of a file on its way, in bytes: small, so that files take several.
 const PIECE_BYTES: usize = 700;
@@ -83,21 +87,6 @@ fn received(store: &RocksStore, from: &RocksCheckpoint) -> RocksStaging {
     let mut staging = store.stage("t9", from.files()).unwrap();
     assert!(transfer(from, &mut staging, usize::MAX));
     staging
-}
-
-/// Copies what a machine that stops now would leave. An open map removes files it no longer needs
-/// in the background: one that goes while it is copied is one that a crash a moment later lacks.
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else if let Err(error) = fs::copy(entry.path(), target) {
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        }
-    }
 }
 
 /// Directories in use and otherwise, for counting leftovers.
@@ -339,7 +328,7 @@ fn crashes(store: &RocksStore, dir: &Path, work: impl FnOnce()) -> (TempDir, Vec
     let (seen, from, to) = (steps.clone(), dir.to_owned(), copies.path().to_owned());
     *store.probe.lock().unwrap() = Box::new(move |step| {
         let mut seen = seen.lock().unwrap();
-        copy_tree(&from, &to.join(seen.len().to_string()));
+        copy_still(&from, &to.join(seen.len().to_string()));
         seen.push(step);
     });
     work();
@@ -408,7 +397,7 @@ fn a_crash_while_the_store_is_made_leaves_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let whole = tempfile::tempdir().unwrap();
-    copy_tree(dir.path(), whole.path());
+    copy_still(dir.path(), whole.path());
     fs::remove_file(whole.path().join("CURRENT")).unwrap();
     let kv = open(whole.path()).open().unwrap();
     assert_eq!(get(&kv, "k"), None);

@@ -126,6 +126,7 @@ impl Running {
             node = config.node_id,
             cluster = config.cluster_id,
             boot = boot.count.0,
+            peers = %net.local_address(),
             "starting"
         );
         let (log_failure, log_failed) = watch::channel(None);
