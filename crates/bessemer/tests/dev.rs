@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Cluster, LONG, free_base, signal, wait_for};
+use common::{Cluster, ExtraNode, LONG, free_base, signal, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -207,5 +207,52 @@ fn leadership_moves_on_request() {
     let next = leader % 3 + 1;
     cluster.run_json(&["cluster", "transfer", &next.to_string()]);
     wait_for(LONG, "the transfer", || cluster.leader(next) == Some(next));
+    assert!(cluster.stop().success());
+}
+
+/// Ids of the voters, by the status of the cluster.
+fn voters(cluster: &Cluster) -> Vec<u64> {
+    let status = cluster.run_json(&["cluster", "status"]);
+    let members = status["members"].as_array().expect("members");
+    let voters = members.iter().filter(|member| member["voter"] == true);
+    voters.map(|member| member["node"].as_u64().expect("an id")).collect()
+}
+
+#[test]
+fn a_node_joins_and_another_takes_the_place_of_a_lost_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), &["--no-restart", "--http-port", &free_base()]);
+    for i in 0..5u64 {
+        post_until_done(&cluster, "q", i % 3 + 1, &format!("m-{i}"));
+    }
+    let fourth = ExtraNode::start(&cluster, 4);
+    cluster.run_json(&["cluster", "join", "4", "--peer", &fourth.peer, "--http", &fourth.http]);
+    assert_eq!(voters(&cluster), [1, 2, 3, 4]);
+    // The new node serves what was there before it.
+    let path = format!("{}/messages?n=100", cluster.queue("q"));
+    wait_for(LONG, "the new node to show the messages", || {
+        fourth.ask(&cluster, "GET", &path, "").is_some_and(|(status, answer)| {
+            status == 200 && answer["messages"].as_array().is_some_and(|m| m.len() == 5)
+        })
+    });
+
+    signal(cluster.pid(3).expect("it runs"), Signal::KILL);
+    wait_for(LONG, "the node to end", || cluster.pid(3).is_none());
+    let fifth = ExtraNode::start(&cluster, 5);
+    let by = ["--by", "5", "--peer", &fifth.peer, "--http", &fifth.http];
+    cluster.run_json(&[&["cluster", "replace", "3"], &by[..]].concat());
+    assert_eq!(voters(&cluster), [1, 2, 4, 5]);
+    cluster.run_json(&["cluster", "leave", "4"]);
+    assert_eq!(voters(&cluster), [1, 2, 5]);
+    let again = ["cluster", "join", "4", "--peer", &fourth.peer, "--http", &fourth.http];
+    assert!(!cluster.run(&again).status.success(), "an id is never used twice");
+    post_until_done(&cluster, "q", 1, "m-5");
+    let reserve = format!("{}/reservations", cluster.queue("q"));
+    let (status, answer) =
+        fifth.ask(&cluster, "POST", &reserve, r#"{"n":10}"#).expect("the new node answers");
+    assert_eq!(status, 200, "{answer}");
+    let bodies: Vec<&str> =
+        answer["messages"].as_array().unwrap().iter().filter_map(|m| m["body"].as_str()).collect();
+    assert_eq!(bodies, ["m-0", "m-1", "m-2", "m-3", "m-4", "m-5"]);
     assert!(cluster.stop().success());
 }

@@ -30,6 +30,11 @@ pub(crate) fn serving<W: World>(shared: &Shared<W>) -> bool {
     if !shared.role.leading() || shared.draining.is_set() {
         return false;
     }
+    let me = shared.options.node.0;
+    if crate::watch::membership_of(shared).voter_ids().all(|voter| voter == me) {
+        // A lone voter is its own majority; nobody acknowledges it.
+        return true;
+    }
     let metrics = shared.raft().metrics();
     let acked = openraft::async_runtime::watch::WatchReceiver::borrow_watched(&metrics)
         .last_quorum_acked

@@ -6,11 +6,13 @@
 //! `stream_idle_ms_max` is closed.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
 use bessemer_seam::net::Channel;
+use futures_util::StreamExt;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -168,6 +170,13 @@ impl<W: World> RaftNetworkV2<C<W>> for PeerClient<W> {
         S: futures_util::Stream<Item = AppendEntriesRequest<C<W>>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft backs off inside `input`: to dial before its first request is there would
+            // be to dial a dead peer without a pause.
+            let mut input = input.peekable();
+            if Pin::new(&mut input).peek().await.is_none() {
+                let nothing: BoxStream<'s, _> = Box::pin(futures_util::stream::empty());
+                return Ok(nothing);
+            }
             let link = self.open().await?;
             let answers: BoxStream<'s, _> = Box::pin(session(self, link, input));
             Ok(answers)

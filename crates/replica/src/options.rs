@@ -50,6 +50,10 @@ pub struct ReplicaOptions {
     /// How often nodes tell each other their wall clocks.
     pub ping_interval_ms: u64,
 
+    /// The state is flushed after this many bytes of log, or when something applied is this old:
+    /// what was applied since is applied again after a crash.
+    pub flush_every_bytes: u64,
+    pub flush_every_ms: u64,
     /// A new snapshot is taken after this many bytes of log.
     pub snapshot_every_bytes: u64,
     /// Bytes of a snapshot's file per message.
@@ -76,8 +80,8 @@ impl ReplicaOptions {
             group: GroupId(0),
             cluster_id: cluster_id.into(),
             boot,
-            election_timeout_ms_min: 500,
-            election_timeout_ms_max: 1_000,
+            election_timeout_ms_min: 300,
+            election_timeout_ms_max: 600,
             heartbeat_interval_ms: 100,
             entry_bytes_max: ENTRY_BYTES_MAX,
             entries_in_flight_max: 4,
@@ -94,6 +98,8 @@ impl ReplicaOptions {
             accepted_idle_ms_max: 60_000,
             accepted_streams_max: 1_024,
             ping_interval_ms: 1_000,
+            flush_every_bytes: 16 << 20,
+            flush_every_ms: 10_000,
             snapshot_every_bytes: 64 << 20,
             snapshot_chunk_bytes: 1 << 20,
             log_bytes_max: 256 << 20,

@@ -1,6 +1,7 @@
 //! When a snapshot is taken and how much log is kept.
 //!
 //! Not here: taking it (`state_machine.rs`). openraft's own policy is off: this task alone decides.
+//! The state is flushed on the way, so that a restart replays little.
 //! Invariants: nothing is purged that this node needs after a crash (snapshot, last completed
 //! flush), that a transfer under way needs, or, while the log is small enough, that a follower
 //! needs; the log is bounded by `log_bytes_max` once a snapshot can be taken.
@@ -48,16 +49,24 @@ impl Growth {
     }
 }
 
+/// What the last flush of the state covered, and when it was.
+struct Flushed {
+    index: LogIndex,
+    bytes_total: u64,
+    at: Duration,
+}
+
 /// Looks every `snapshot_check_ms`, as long as the replica lives.
 pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
     let interval = Duration::from_millis(shared.options.snapshot_check_ms);
     let mut growth = Growth::default();
+    let mut flushed = Flushed { index: LogIndex(0), bytes_total: 0, at: Duration::ZERO };
     loop {
         if unless(&shared.stop, shared.runtime.sleep(interval)).await.is_none() {
             return;
         }
         growth.sample(shared.progress.get().index, shared.retention.bytes_total());
-        match unless(&shared.stop, look(&shared, &growth)).await {
+        match unless(&shared.stop, look(&shared, &growth, &mut flushed)).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
@@ -67,10 +76,15 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
     }
 }
 
-async fn look<W: World>(shared: &Arc<Shared<W>>, growth: &Growth) -> io::Result<()> {
+async fn look<W: World>(
+    shared: &Arc<Shared<W>>,
+    growth: &Growth,
+    flushed: &mut Flushed,
+) -> io::Result<()> {
     if shared.retention.is_receiving() {
         return Ok(());
     }
+    flush_when_due(shared, flushed).await?;
     if shared.retention.bytes_since() >= shared.options.snapshot_every_bytes {
         take(shared).await?;
     }
@@ -79,12 +93,39 @@ async fn look<W: World>(shared: &Arc<Shared<W>>, growth: &Growth) -> io::Result<
     Ok(())
 }
 
-/// Flushes the state in the background, then has the apply worker freeze it.
-pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
+/// Bounds what a restart applies again, by bytes of log and by age.
+async fn flush_when_due<W: World>(
+    shared: &Arc<Shared<W>>,
+    flushed: &mut Flushed,
+) -> io::Result<()> {
+    let (index, bytes_total) = (shared.progress.get().index, shared.retention.bytes_total());
+    let now = shared.runtime.elapsed();
+    if index == flushed.index {
+        flushed.at = now;
+        return Ok(());
+    }
+    let many = bytes_total - flushed.bytes_total >= shared.options.flush_every_bytes;
+    let old =
+        now.saturating_sub(flushed.at) >= Duration::from_millis(shared.options.flush_every_ms);
+    if many || old {
+        flush(shared).await?;
+        *flushed = Flushed { index, bytes_total, at: shared.runtime.elapsed() };
+    }
+    Ok(())
+}
+
+/// Makes the state durable in the background, at least up to what is applied now.
+async fn flush<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
     let applied = shared.progress.get().index;
     let kv = lock(&shared.kv).clone();
     W::Rt::spawn_blocking(move || kv.flush()).await??;
     shared.retention.set_flushed(applied);
+    Ok(())
+}
+
+/// Flushes the state in the background, then has the apply worker freeze it.
+pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
+    flush(shared).await?;
     // Stopped: the watcher of roles reports why.
     let _ = shared.raft().trigger().snapshot().await;
     Ok(())

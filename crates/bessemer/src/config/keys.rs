@@ -113,9 +113,9 @@ keys! {
     /// How long a draining node may take to end.
     drain_ms_max: u64 = 9_000,
     /// A follower that heard nothing from a leader for a random time from here ...
-    election_ms_min: u64 = 500,
+    election_ms_min: u64 = 300,
     /// ... up to here stands for election.
-    election_ms_max: u64 = 1_000,
+    election_ms_max: u64 = 600,
     /// How often a leader says that it is there.
     heartbeat_ms: u64 = 100,
     /// Size of one file of the log; it is allocated before it is needed.

@@ -148,6 +148,59 @@ impl Drop for Cluster {
     }
 }
 
+/// A node started beside the supervisor's. Dropped, it is killed.
+pub struct ExtraNode {
+    child: Child,
+    pub http: String,
+    pub peer: String,
+}
+
+impl ExtraNode {
+    /// Starts node `id` of `cluster` as an operator would, waiting to be joined.
+    pub fn start(cluster: &Cluster, id: u64) -> ExtraNode {
+        let plan = std::fs::read(cluster.dir.join("dev.json")).expect("dev.json is there");
+        let plan: Value = serde_json::from_slice(&plan).expect("dev.json is JSON");
+        let base: u16 = free_base().parse().expect("a port");
+        let at = |offset: u16| format!("127.0.0.1:{}", base + offset);
+        let dir = cluster.dir.join(format!("node-{id}"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let log = std::fs::File::create(dir.join("log")).expect("a log");
+        let child = Command::new(PROGRAM)
+            .args(["node", "--node-id", &id.to_string()])
+            .args(["--cluster-id", plan["cluster_id"].as_str().expect("its name")])
+            .args(["--http-listen", &at(0), "--ops-listen", &at(1), "--peer-listen", &at(2)])
+            .arg("--data-dir")
+            .arg(dir.join("data"))
+            .arg("--admin-token-file")
+            .arg(cluster.dir.join("admin_token"))
+            .args(["--log-segment-bytes", "16777216", "--end-with-input"])
+            .stdin(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        ExtraNode { child, http: at(0), peer: at(2) }
+    }
+
+    /// Asks it with the token of the cluster's project.
+    pub fn ask(
+        &self,
+        cluster: &Cluster,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Option<(u16, Value)> {
+        let token = cluster.ready["token"].as_str().expect("a token");
+        ask(&self.http, method, path, token, body, "")
+    }
+}
+
+impl Drop for ExtraNode {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
 /// Three free ports in a row, different for each call of this process.
 pub fn free_base() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -224,7 +277,7 @@ fn first_line(child: &mut Child, longest: Duration) -> Option<String> {
 /// The ends of all nodes' logs.
 fn logs(dir: &Path) -> String {
     let mut text = String::new();
-    for id in 1..=3 {
+    for id in 1..=5 {
         let log = std::fs::read_to_string(dir.join(format!("node-{id}/log"))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(30)..].join("\n");

@@ -54,6 +54,10 @@ async fn run_async(args: &DevArgs) -> anyhow::Result<()> {
     let root = args.dir.clone().unwrap_or_else(cluster_file::default_dir);
     let dir = DevDir::open(&root, args.nodes, args.http_port)?;
     dir.write_configs()?;
+    if std::io::stderr().is_terminal() {
+        let (nodes, root) = (dir.plan.nodes.len(), dir.root().display());
+        eprintln!("starting {nodes} nodes in {root}, usually ready within 5 s ...");
+    }
     let plan = dir.plan.clone();
     let admin_token = dir.admin_token.clone();
     let known = cluster_file::read(dir.root())?
@@ -63,8 +67,8 @@ async fn run_async(args: &DevArgs) -> anyhow::Result<()> {
     let result =
         watch(&mut supervisor, making, |file, supervisor| announce(args, file, supervisor, begun));
     let result = result.await;
-    let stopped = supervisor.stop().await;
-    result.and(stopped)
+    supervisor.stop().await;
+    result
 }
 
 /// Runs the supervisor's loop, and `making` beside it until it is done.

@@ -115,7 +115,7 @@ impl Supervisor {
             Event::Due { id } => {
                 if self.nodes.iter().any(|n| n.id == id && n.process.is_none()) {
                     self.start_node(id)?;
-                    self.write_file()?;
+                    self.keep_file();
                 }
             }
             Event::Ended { id, status } => self.ended(id, status)?,
@@ -132,7 +132,7 @@ impl Supervisor {
     }
 
     /// Ends every node in order: asks, waits, and kills what is left. Also after an error.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
+    pub async fn stop(&mut self) {
         self.signal_all(Signal::TERM);
         let waiting = async {
             while self.nodes.iter().any(|n| n.process.is_some()) {
@@ -153,7 +153,7 @@ impl Supervisor {
                 }
             }
         }
-        self.write_file()
+        self.keep_file();
     }
 
     pub fn dir(&self) -> &DevDir {
@@ -176,7 +176,7 @@ impl Supervisor {
         let shown = status.map_or_else(|e| e.to_string(), |status| status.to_string());
         tracing::warn!(node = id, "node ended: {shown}");
         self.forget(id);
-        self.write_file()?;
+        self.keep_file();
         if !self.ready {
             self.failed_starts += 1;
             if self.failed_starts >= FAILED_STARTS_MAX || !self.restart {
@@ -206,7 +206,8 @@ impl Supervisor {
         for id in down {
             self.start_node(id)?;
         }
-        self.write_file()
+        self.keep_file();
+        Ok(())
     }
 
     fn start_node(&mut self, id: u64) -> anyhow::Result<()> {
@@ -240,6 +241,13 @@ impl Supervisor {
             token: credentials.token.clone(),
             admin_token: self.dir.admin_token.clone(),
         })
+    }
+
+    /// Writes `cluster.json`; that it cannot, on a full disk for instance, ends no node.
+    fn keep_file(&self) {
+        if let Err(e) = self.write_file() {
+            tracing::error!("cluster.json is out of date: {e:#}");
+        }
     }
 
     fn write_file(&self) -> anyhow::Result<()> {
