@@ -1,4 +1,4 @@
-# What ./dev test runs. Sourced by ./dev after the build.
+# What ./dev test runs after the build. Sourced by ./dev.
 #
 # Each step ends by itself: the Rust tests by nextest's limits, the Python programs by their own
 # deadlines, and `timeout` stands behind both.

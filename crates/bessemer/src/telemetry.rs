@@ -17,14 +17,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::LogFormat;
 use crate::exit::{Exit, ended};
 
-/// What others write is not for an operator unless asked for: openraft warns of every message a
-/// dead peer did not take.
-const QUIET: &str = "openraft=error";
-
 /// Starts logging for the life of the process. `level` is `info` or `info,target=debug,…`;
 /// an empty `file` means standard error. Call once.
 pub fn start(format: LogFormat, level: &str, file: &Path) -> anyhow::Result<()> {
-    let filter: Targets = format!("{QUIET},{level}")
+    let filter: Targets = level
         .parse()
         .map_err(|e| ended(Exit::Usage, format!("log_level {level:?} is not understood: {e}")))?;
     let writer = if file.as_os_str().is_empty() {

@@ -19,7 +19,10 @@ pub enum Role {
 pub enum Scope {
     /// The operator: every project, and the cluster itself.
     Cluster,
-    Project { id: crate::ids::ProjectId, role: Role },
+    Project {
+        id: crate::ids::ProjectId,
+        role: Role,
+    },
 }
 
 /// A token as the log keeps it. The secret itself is shown once, to whoever made it.

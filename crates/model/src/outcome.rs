@@ -7,21 +7,38 @@ use crate::queue::QueueSettings;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Done,
-    ProjectCreated { id: ProjectId },
-    TokenCreated { id: TokenId },
-    QueuePut { settings: QueueSettings, created: bool },
+    ProjectCreated {
+        id: ProjectId,
+    },
+    TokenCreated {
+        id: TokenId,
+    },
+    QueuePut {
+        settings: QueueSettings,
+        created: bool,
+    },
     QueueDeleted,
     /// Ids in the order of the request; empty for an empty post.
-    Posted { ids: Vec<MessageId> },
+    Posted {
+        ids: Vec<MessageId>,
+    },
     /// Oldest first; empty when nothing was startable.
-    Reserved { messages: Vec<ReservedMessage> },
+    Reserved {
+        messages: Vec<ReservedMessage>,
+    },
     /// How many messages were there to be deleted.
-    Deleted { count: u32 },
-    Touched { reservation: ReservationId },
+    Deleted {
+        count: u32,
+    },
+    Touched {
+        reservation: ReservationId,
+    },
     Released,
     Cleared,
     /// One outcome per command, in order.
-    Transacted { outcomes: Vec<Outcome> },
+    Transacted {
+        outcomes: Vec<Outcome>,
+    },
 }
 
 /// A message handed to a consumer.

@@ -49,7 +49,10 @@ pub enum DeadLetterPatch {
     Remove,
     /// `queue: None` keeps the queue already named (rejected when there is none);
     /// `max_reservations: None` keeps the number, or takes the default of 10.
-    Set { queue: Option<QueueName>, max_reservations: Option<u32> },
+    Set {
+        queue: Option<QueueName>,
+        max_reservations: Option<u32>,
+    },
 }
 
 /// Default number of reservations when a dead-letter queue is first named.

@@ -10,25 +10,61 @@ use crate::units::Millis;
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejection {
-    ProjectMissing { project: ProjectId },
-    ProjectExists { project: ProjectId },
-    TokenMissing { token: TokenId },
-    TokenExists { token: TokenId },
-    QueueMissing { queue: QueueName },
-    MessageMissing { message: MessageId },
+    ProjectMissing {
+        project: ProjectId,
+    },
+    ProjectExists {
+        project: ProjectId,
+    },
+    TokenMissing {
+        token: TokenId,
+    },
+    TokenExists {
+        token: TokenId,
+    },
+    QueueMissing {
+        queue: QueueName,
+    },
+    MessageMissing {
+        message: MessageId,
+    },
     /// The message is reserved and the request named no reservation.
-    ReservationRequired { message: MessageId },
+    ReservationRequired {
+        message: MessageId,
+    },
     /// The named reservation has ended, or never was one of this message.
-    ReservationStale { message: MessageId },
+    ReservationStale {
+        message: MessageId,
+    },
     /// A name or key is empty or too long.
-    LengthOutOfRange { what: Named, bytes: u64, bytes_max: u64 },
-    CountOutOfRange { what: Counted, count: u64, count_max: u64 },
-    TimeOutOfRange { what: Timed, given: Millis, min: Millis, max: Millis },
+    LengthOutOfRange {
+        what: Named,
+        bytes: u64,
+        bytes_max: u64,
+    },
+    CountOutOfRange {
+        what: Counted,
+        count: u64,
+        count_max: u64,
+    },
+    TimeOutOfRange {
+        what: Timed,
+        given: Millis,
+        min: Millis,
+        max: Millis,
+    },
     /// A dead-letter setting names no queue, and none was named before.
-    DeadLetterUnnamed { queue: QueueName },
+    DeadLetterUnnamed {
+        queue: QueueName,
+    },
     /// A queue cannot be its own dead-letter queue.
-    DeadLetterLoop { queue: QueueName },
-    OverQuota { what: Quotum, limit: u64 },
+    DeadLetterLoop {
+        queue: QueueName,
+    },
+    OverQuota {
+        what: Quotum,
+        limit: u64,
+    },
     /// The idempotency key was used for another request.
     RetryKeyMismatch,
     /// A transaction holds a command that is not a queue command.

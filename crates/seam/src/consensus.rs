@@ -107,10 +107,16 @@ pub enum MembershipChange {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MembershipError {
     /// Only the leader can; ask there.
-    NotLeader { leader: Option<NodeId> },
-    UnknownNode { node: NodeId },
+    NotLeader {
+        leader: Option<NodeId>,
+    },
+    UnknownNode {
+        node: NodeId,
+    },
     /// The id was used before; a returning node takes a new one.
-    NodeExists { node: NodeId },
+    NodeExists {
+        node: NodeId,
+    },
     LastVoter,
     /// Another change is under way.
     InProgress,

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod doors;
 pub mod faults;
 pub mod history;
+pub mod log_lines;
 pub mod membership;
 pub mod node;
 pub mod observer;

@@ -129,10 +129,11 @@ impl Process {
     fn replica_options(&self) -> ReplicaOptions {
         ReplicaOptions {
             snapshot_every_bytes: self.settings.snapshot_every_bytes,
-            snapshot_chunk_bytes: 8 << 10,
+            snapshot_chunk_bytes: 1 << 10,
             log_bytes_max: self.settings.log_bytes_max,
             log_bytes_keep: self.settings.log_bytes_keep,
-            entry_bytes_max: 64 << 10,
+            // Half a segment holds the largest entry; a post of five large bodies still fits.
+            entry_bytes_max: (self.settings.segment_bytes / 8) as usize,
             ..ReplicaOptions::new(self.node, "simulation", self.boot)
         }
     }

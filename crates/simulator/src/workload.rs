@@ -69,7 +69,7 @@ pub fn queue_name(queue: QueueNumber) -> QueueName {
 /// The body of a message: its uid, and a filling that depends on it, now and then a large one.
 pub fn body_of(uid: Uid) -> Vec<u8> {
     let mut rng = Rng::new(uid);
-    let bytes = if rng.chance(20_000) { rng.below(60_000) } else { rng.below(200) };
+    let bytes = if rng.chance(20_000) { rng.below(5_000) } else { rng.below(200) };
     let filling = (0..bytes).map(|place| (uid.wrapping_mul(31).wrapping_add(place)) as u8);
     uid.to_be_bytes().into_iter().chain(filling).collect()
 }

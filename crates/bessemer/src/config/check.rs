@@ -11,6 +11,8 @@ const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 const CLUSTER_ID_BYTES_MAX: usize = 64;
 /// A segment must hold the largest entry with room to spare.
 const LOG_SEGMENT_BYTES_MIN: u64 = 16 << 20;
+/// Smaller ones are flushed all the time.
+const MEMTABLE_BYTES_MIN: usize = 4 << 20;
 /// Draining longer than this breaks the promise of SIGTERM: ten seconds.
 const DRAIN_MS_MAX: u64 = 10_000;
 const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -120,6 +122,9 @@ fn sizes(config: &NodeConfig) -> Result<(), String> {
     }
     if config.log_bytes_max < 2 * config.log_segment_bytes {
         return Err("log_bytes_max must be at least twice log_segment_bytes".to_owned());
+    }
+    if config.memtable_bytes < MEMTABLE_BYTES_MIN {
+        return Err(format!("memtable_bytes must be at least {MEMTABLE_BYTES_MIN}"));
     }
     if config.connections_max == 0 {
         return Err("connections_max must be at least 1".to_owned());

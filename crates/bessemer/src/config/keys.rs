@@ -124,12 +124,17 @@ keys! {
     log_cache_bytes: usize = 64 << 20,
     /// A log longer than this is cut: a follower further behind gets a snapshot instead.
     log_bytes_max: u64 = 256 << 20,
+    /// With fewer free bytes on the disk, posts are refused while deletes go on.
+    disk_low_water_bytes: u64 = 1 << 30,
+    /// Memory for changes of the state before they are flushed to files; also bounds replay.
+    memtable_bytes: usize = 128 << 20,
     /// Memory for blocks of the state read from disk.
     block_cache_bytes: usize = 256 << 20,
     /// How log lines are written: text or json.
     log_format: LogFormat = LogFormat::Text,
-    /// What is logged: error, warn, info, debug, trace, or `info,bessemer_replica=debug`.
-    log_level: String = "info,openraft=warn".to_owned(),
+    /// What is logged: error, warn, info, debug or trace, also per part of the program, as in
+    /// `info,bessemer_replica=debug`.
+    log_level: String = "info,openraft=error".to_owned(),
     /// File for log lines, appended to; empty writes to standard error.
     log_file: PathBuf = PathBuf::new(),
 }

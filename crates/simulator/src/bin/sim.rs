@@ -6,14 +6,18 @@
 use std::process::ExitCode;
 
 use bessemer_simulator::bugs::Bug;
+use bessemer_simulator::log_lines::with_log;
 use bessemer_simulator::run::{Plan, Report, run};
 use bessemer_simulator::trace::TraceTo;
+use tracing::Level;
 
-const USAGE: &str = "usage: sim [--seed N] [--seeds COUNT] [--bug NAME] [--trace] [--tail]
+const USAGE: &str =
+    "usage: sim [--seed N] [--seeds COUNT] [--bug NAME] [--trace] [--log LEVEL] [--tail]
   --seed N       the first seed (default 0)
   --seeds COUNT  how many seeds, one after the other (default 1)
   --bug NAME     plants a bug that must be found: sync-before-durable, wrong-byte-in-state
   --trace        prints every line of the trace to standard error
+  --log LEVEL    prints what the code under test logs, up to LEVEL (info, debug, trace)
   --tail         prints the newest lines of a failed run's trace";
 
 struct Arguments {
@@ -21,18 +25,20 @@ struct Arguments {
     seeds: u64,
     bug: Option<Bug>,
     trace: TraceTo,
+    log: Option<Level>,
     tail: bool,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut arguments =
-        Arguments { seed: 0, seeds: 1, bug: None, trace: TraceTo::Hash, tail: false };
+        Arguments { seed: 0, seeds: 1, bug: None, trace: TraceTo::Hash, log: None, tail: false };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => arguments.seed = words.next()?.parse().ok()?,
             "--seeds" => arguments.seeds = words.next()?.parse().ok()?,
             "--bug" => arguments.bug = Some(words.next()?.parse().ok()?),
             "--trace" => arguments.trace = TraceTo::Stderr,
+            "--log" => arguments.log = Some(words.next()?.parse().ok()?),
             "--tail" => arguments.tail = true,
             _ => return None,
         }
@@ -71,7 +77,11 @@ fn main() -> ExitCode {
     let mut failed = 0;
     let mut hash = 0;
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
-        let report = run(&plan(&arguments, seed), arguments.trace);
+        let plan = plan(&arguments, seed);
+        let report = match arguments.log {
+            Some(level) => with_log(level, || run(&plan, arguments.trace)),
+            None => run(&plan, arguments.trace),
+        };
         println!("{report} {:?}", report.faults);
         if !report.findings.violations.is_empty() {
             failed += 1;

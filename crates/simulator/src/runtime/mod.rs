@@ -88,6 +88,14 @@ impl Sim {
         Sim { shared: executor::current() }
     }
 
+    /// True time, and the node whose task is being polled; `None` outside a simulation.
+    pub fn try_here() -> Option<(Duration, NodeId)> {
+        let shared = executor::try_current()?;
+        let state = shared.lock();
+        let node = state.lives.get(&state.current).map_or(NodeId(0), |life| life.node);
+        Some((Duration::from_nanos(state.now_ns - clock::START_NS), node))
+    }
+
     /// Begins a life of `node`. `clock` counts for the first life alone: clocks belong to machines.
     pub fn begin_life(&self, node: NodeId, clock: Clock) -> Life {
         self.shared.lock().begin_life(node, clock)

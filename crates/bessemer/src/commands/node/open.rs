@@ -37,13 +37,17 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
     let options = LogOptions {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.log_cache_bytes,
+        low_water_bytes: config.disk_low_water_bytes,
         salt: u64::from_le_bytes(random_bytes()),
         ..LogOptions::default()
     };
     let (log, recovered) = Log::open(disk, options).map_err(|e| failed("the log", &e))?;
     tracing::info!(?recovered, "log opened");
-    let storage =
-        StorageOptions { block_cache_bytes: config.block_cache_bytes, ..StorageOptions::default() };
+    let storage = StorageOptions {
+        block_cache_bytes: config.block_cache_bytes,
+        memtable_bytes_total: config.memtable_bytes,
+        ..StorageOptions::default()
+    };
     let state =
         RocksStore::open(&dir.join(STATE_DIR), storage).map_err(|e| failed("the state", &e))?;
     Ok(Opened { boot, log, state })
