@@ -32,13 +32,13 @@ fn try_load(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Lo
 fn each_layer_overrules_the_one_before() {
     let plain = try_load(NEEDED, &[], &[]).unwrap().config;
     assert_eq!(plain.heartbeat_ms, 100);
-    let text = format!("{NEEDED}heartbeat_ms = 101\nlog_level = \"warn\"\n");
-    assert_eq!(try_load(&text, &[], &[]).unwrap().config.heartbeat_ms, 101);
-    let variables = [("BESSEMER_HEARTBEAT_MS", "102"), ("BESSEMER_INSECURE_PEERS", "true")];
+    let text = format!("{NEEDED}heartbeat_ms = 81\nlog_level = \"warn\"\n");
+    assert_eq!(try_load(&text, &[], &[]).unwrap().config.heartbeat_ms, 81);
+    let variables = [("BESSEMER_HEARTBEAT_MS", "82"), ("BESSEMER_INSECURE_PEERS", "true")];
     let config = try_load(&text, &variables, &[]).unwrap().config;
-    assert_eq!((config.heartbeat_ms, config.insecure_peers), (102, true));
-    let config = try_load(&text, &variables, &["--heartbeat-ms", "103"]).unwrap().config;
-    assert_eq!((config.heartbeat_ms, config.log_level.as_str()), (103, "warn"));
+    assert_eq!((config.heartbeat_ms, config.insecure_peers), (82, true));
+    let config = try_load(&text, &variables, &["--heartbeat-ms", "83"]).unwrap().config;
+    assert_eq!((config.heartbeat_ms, config.log_level.as_str()), (83, "warn"));
 }
 
 #[test]
