@@ -226,7 +226,7 @@ impl Cluster {
 
 /// Polls `look` until it gives something, for at most twenty seconds.
 pub async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;
