@@ -26,6 +26,7 @@ CANNOT_INJECT = 5
 # _IOR('X', 125, __u32) and EXT4_GOING_FLAGS_NOLOGFLUSH of linux/fs/ext4/ext4.h.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = (2).to_bytes(4, "little")
+CANARY = b"canary" * 1000
 # Above the low-water mark of 1 GiB, below which a node takes no posts; the file is sparse.
 DISK_BYTES = 3 << 30
 # Small segments, so that three nodes fit on small disks.
@@ -64,12 +65,19 @@ class Disk:
         return subprocess.run(["umount", self.mount_point], capture_output=True).returncode == 0
 
     def write_canaries(self):
-        """One file that must survive the cut and one that must not."""
+        """One file that must survive the cut and one whose bytes must not."""
         self.cuts += 1
-        synced = os.open(self.mount_point / f"synced-{self.cuts}", os.O_CREAT | os.O_WRONLY)
+        synced = os.open(self.synced(), os.O_CREAT | os.O_WRONLY)
+        os.write(synced, CANARY)
         os.fsync(synced)
         os.close(synced)
-        (self.mount_point / f"unsynced-{self.cuts}").touch()
+        self.unsynced().write_bytes(CANARY)
+
+    def synced(self):
+        return self.mount_point / f"synced-{self.cuts}"
+
+    def unsynced(self):
+        return self.mount_point / f"unsynced-{self.cuts}"
 
     def cut(self):
         folder = os.open(self.mount_point, os.O_RDONLY | os.O_DIRECTORY)
@@ -77,10 +85,12 @@ class Disk:
         os.close(folder)
 
     def check_canaries(self):
-        if not (self.mount_point / f"synced-{self.cuts}").exists():
+        if not self.synced().exists() or self.synced().read_bytes() != CANARY:
             raise clusters.Failed("a synced file is gone: this disk cannot be trusted")
-        if (self.mount_point / f"unsynced-{self.cuts}").exists():
+        if self.unsynced().exists() and self.unsynced().read_bytes() == CANARY:
             raise clusters.Failed("an unsynced file survived: the cut did not happen")
+        self.synced().unlink()
+        self.unsynced().unlink(missing_ok=True)
 
     def remove(self):
         self.try_unmount()

@@ -26,6 +26,16 @@ fn purged(cluster: &Cluster, node: u64) -> LogIndex {
     cluster.replica(node).metrics().purged
 }
 
+/// Writes on until `node` has cut its log after `index`: the log's growth is sampled in time, so
+/// a log that stands still keeps what came between two samples.
+async fn fill_until_purged(cluster: &Cluster, node: u64, index: u64) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while purged(cluster, node).0 <= index {
+        assert!(std::time::Instant::now() < deadline, "node {node} never cut its log");
+        fill(cluster, node, "more", 5).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_bounded_and_a_restart_needs_no_more_than_is_kept() {
     let mut cluster = Cluster::start_with(3, eager, 1 << 16).await;
@@ -33,7 +43,7 @@ async fn the_log_is_bounded_and_a_restart_needs_no_more_than_is_kept() {
     cluster.project(leader).await;
     fill(&cluster, leader, "q", 200).await;
     for node in 1..=3 {
-        eventually("the log to be purged", || (purged(&cluster, node).0 > 50).then_some(())).await;
+        fill_until_purged(&cluster, node, 50).await;
         let held = cluster.replica(node).metrics().log_bytes_held;
         assert!(held < 100_000, "node {node} holds {held} bytes of log");
     }
@@ -58,7 +68,7 @@ async fn a_node_far_behind_gets_a_snapshot_while_writes_go_on() {
     let behind = (1..=3).find(|node| *node != leader).expect("there are three");
     cluster.stop(behind).await;
     fill(&cluster, leader, "before", 200).await;
-    eventually("the log to be purged", || (purged(&cluster, leader).0 > 100).then_some(())).await;
+    fill_until_purged(&cluster, leader, 100).await;
     let others: Vec<u64> = (1..=3).filter(|node| *node != behind).collect();
     let callers = Callers::start(&cluster, &others, 4);
     cluster.boot(behind, None).await;
@@ -83,7 +93,7 @@ async fn a_broken_transfer_goes_on_where_it_was() {
     let behind = (1..=3).find(|node| *node != leader).expect("there are three");
     cluster.stop(behind).await;
     fill(&cluster, leader, "q", 400).await;
-    eventually("the log to be purged", || (purged(&cluster, leader).0 > 100).then_some(())).await;
+    fill_until_purged(&cluster, leader, 100).await;
     cluster.boot(behind, None).await;
     let state = cluster.disks[&behind].state.clone();
     let mut cuts = 0;
@@ -112,7 +122,7 @@ async fn requests_of_a_node_that_is_overtaken_by_a_snapshot_have_unknown_outcome
     };
     cluster.hub.refuse(keep_off);
     fill(&cluster, leader, "q", 200).await;
-    eventually("the log to be purged", || (purged(&cluster, leader).0 > 100).then_some(())).await;
+    fill_until_purged(&cluster, leader, 100).await;
     cluster.hub.refuse(|_, _, _| false);
     let installs = || (cluster.disks[&behind].state.installs() > 0).then_some(());
     eventually("a snapshot to be installed", installs).await;
