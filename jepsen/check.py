@@ -154,8 +154,10 @@ def order_in_answers(history):
 def one_holder(history):
     """Never two live reservations of one message.
 
-    A holds until its lease (counted from when the reserve, or an ok touch, was sent) ends, or
-    until anybody sends an ack or a release under it. No later reservation is delivered before.
+    A holds until its lease ends, or until anybody sends an ack or a release under it. The lease
+    is counted from when the reserve was sent; a touch that is ok counts it anew, and may make it
+    shorter; one of unknown outcome may have made it shorter. No later reservation is delivered
+    before that.
     """
     ended, touched = lease_events(history)
     violations, pairs = [], 0
@@ -177,9 +179,10 @@ def one_holder(history):
 
 
 def lease_events(history):
-    """When an ack or release under a reservation was first sent; ends given by ok touches.
+    """When an ack or release under a reservation was first sent; its touches, in order.
 
-    An end under any id of a line of touches ends the whole line.
+    Both by message and the id that the line of touches began with: an end under any id of the
+    line ends the whole line.
     """
     first_id = lines_of_touches(history)
     ended, touched = {}, {}
@@ -187,11 +190,10 @@ def lease_events(history):
         key = (end["id"], first_id(end["reservation"]))
         if end["outcome"] != "fail":
             ended[key] = min(end["t_inv"], ended.get(key, end["t_inv"]))
-    for touch in history.touches:
-        if touch["outcome"] == "ok":
+    for touch in sorted(history.touches, key=lambda touch: touch["t_inv"]):
+        if touch["outcome"] != "fail":
             key = (touch["id"], first_id(touch["reservation"]))
-            end = touch["t_inv"] + touch["timeout_s"] * LEASE_RATE
-            touched[key] = max(end, touched.get(key, end))
+            touched.setdefault(key, []).append(touch)
     return ended, touched
 
 
@@ -215,8 +217,12 @@ def lines_of_touches(history):
 
 
 def lease_end(delivery, touched):
-    own = delivery.t_inv + delivery.timeout_s * LEASE_RATE
-    return max(own, touched.get((delivery.id, delivery.reservation), own))
+    """The time until which the delivery is surely held, if nobody ends it."""
+    end = delivery.t_inv + delivery.timeout_s * LEASE_RATE
+    for touch in touched.get((delivery.id, delivery.reservation), []):
+        renewed = touch["t_inv"] + touch["timeout_s"] * LEASE_RATE
+        end = renewed if touch["outcome"] == "ok" else min(end, renewed)
+    return end
 
 
 def ack_fenced(history):

@@ -189,9 +189,17 @@ class Checker(unittest.TestCase):
                          reserve(4, ("a", 1, "r2", 3))],
                 first + [touch(1, "r1", "r1b", 9, outcome="info"),
                          reserve(12, ("a", 1, "r2", 2))],
+                # A touch can make the lease shorter, and nobody knows of this one.
+                first + [touch(1, "r1", None, 2, timeout_s=2, outcome="info"),
+                         reserve(4.5, ("a", 1, "r2", 3))],
+                first + [touch(1, "r1", "r1b", 2, timeout_s=2), reserve(4.5, ("a", 1, "r2", 3))],
             ],
             bad=[
                 first + [reserve(5, ("a", 1, "r2", 2))],
+                first + [touch(1, "r1", None, 2, timeout_s=2, outcome="info"),
+                         reserve(3, ("a", 1, "r2", 3))],
+                first + [touch(1, "r1", None, 2, timeout_s=2, outcome="fail"),
+                         reserve(4.5, ("a", 1, "r2", 2))],
                 first + [reserve(1.05, ("a", 1, "r2", 1))],
                 first + [touch(1, "r1", "r1b", 9), reserve(12, ("a", 1, "r2", 3))],
                 first + [release(1, "r1", 2, outcome="fail"), reserve(3, ("a", 1, "r2", 2))],
