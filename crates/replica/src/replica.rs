@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bessemer_engine::{Engine, encode_request};
-use bessemer_log::Log;
+use bessemer_log::{GroupLog, Log};
 use bessemer_model::{Failure, LogIndex, Millis, NodeId, NotDone, Outcome, Request};
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::{
     ClusterStatus, Consensus, EffectStream, Member, MembershipChange, MembershipError,
 };
 use bessemer_seam::kv::{Kv, KvRead};
+use bessemer_seam::log_disk::LogDisk;
 use bessemer_seam::state_store::StateStore;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Raft};
@@ -27,7 +28,7 @@ use crate::event::{Latch, lock, within};
 use crate::fatal::Fatal;
 use crate::intake::Intake;
 use crate::link::Pool;
-use crate::log_store::LogStore;
+use crate::log_store::{LogStore, last_index};
 use crate::network::Factory;
 use crate::options::ReplicaOptions;
 use crate::peers::PeerMemory;
@@ -263,6 +264,8 @@ async fn prepare<W: World>(
     let runtime = world.runtime();
     let group_log = log.group(options.group);
     let log_bytes = group_log.state().entry_bytes;
+    let applied = engine.applied().index;
+    let current = current.filter(|current| reaches_log(current.index(), applied, &group_log));
     let shared = Shared {
         net: world.net(),
         group_log,
@@ -289,6 +292,16 @@ async fn prepare<W: World>(
         options,
     };
     Ok((Arc::new(shared), engine))
+}
+
+/// Whether the entries behind `snapshot` are there. A state may outlive the end of its log: entries
+/// are applied as soon as they are committed elsewhere, and a crash can take them from a log whose
+/// device was slow or full. openraft then drops the log up to the state. An older snapshot would
+/// leave a hole behind it; where there is none, openraft takes a new one.
+fn reaches_log<D: LogDisk>(snapshot: LogIndex, applied: LogIndex, log: &GroupLog<D>) -> bool {
+    let purged = LogIndex(log.state().purged.map_or(0, |(index, _)| index));
+    let dropped = if applied.0 > last_index(log) { applied } else { purged };
+    snapshot >= dropped
 }
 
 /// Begins a new cluster, unless the log already holds something.

@@ -37,8 +37,9 @@ const VIOLATIONS_MAX: usize = 20;
 
 impl Findings {
     pub fn blame(&mut self, promise: &'static str, text: String) {
-        if self.violations.len() < VIOLATIONS_MAX {
-            self.violations.push(Violation { promise, text });
+        let violation = Violation { promise, text };
+        if self.violations.len() < VIOLATIONS_MAX && !self.violations.contains(&violation) {
+            self.violations.push(violation);
         }
     }
 

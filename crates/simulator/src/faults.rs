@@ -110,7 +110,9 @@ pub async fn run(
         let fault = *rng.pick(kinds);
         cluster.sim.note(format_args!("fault {fault:?}"));
         *happened.entry(fault).or_default() += 1;
-        let length = Duration::from_millis(rng.between(50, 4_000));
+        // Some last long enough for others to purge what the victim lacks.
+        let longest_ms = if rng.chance(200_000) { 15_000 } else { 4_000 };
+        let length = Duration::from_millis(rng.between(50, longest_ms));
         begin(cluster, fault, length, rng).await;
     }
 }

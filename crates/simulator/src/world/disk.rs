@@ -36,7 +36,7 @@ pub struct DiskCounters {
     pub failed_syncs: u64,
     /// Calls in the middle of which the power failed.
     pub halfway: u64,
-    /// Calls refused for want of room.
+    /// Calls that were refused for want of room, or told that there is none.
     pub full: u64,
 }
 
@@ -174,7 +174,9 @@ impl LogDisk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.call(MemoryDisk::free_bytes)
+        let free_bytes = self.call(MemoryDisk::free_bytes)?;
+        self.disk.lock().counters.full += u64::from(free_bytes == 0);
+        Ok(free_bytes)
     }
 }
 
