@@ -16,6 +16,7 @@ mod effects;
 mod event;
 mod fatal;
 mod forward;
+mod growth;
 mod intake;
 mod lane;
 mod link;

@@ -1,10 +1,12 @@
 //! Changes of the membership: learner first, then joint consensus.
 //!
 //! Not here: the protocol (openraft), authorization.
-//! Invariants: one change at a time; a node id is never used twice; the last voter stays.
+//! Invariants: one change at a time; a node id is never used twice; the last voter stays; a change
+//! that a lost leader left half-way is finished by the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
@@ -12,6 +14,7 @@ use bessemer_seam::consensus::{MembershipChange, MembershipError};
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 
+use crate::event::unless;
 use crate::shared::Shared;
 use crate::types::{PeerNode, Types};
 use crate::watch::{membership_of, metrics_of};
@@ -19,8 +22,30 @@ use crate::world::World;
 
 /// How often progress of a learner or of a transfer is looked at.
 const LOOK_MS: u64 = 20;
+/// How often is looked for a change that was left half-way.
+const FINISH_MS: u64 = 1_000;
 /// A learner this many entries behind the newest has caught up: the rest comes while it votes.
 const CAUGHT_UP_ENTRIES: u64 = 100;
+
+/// Whether this node is making a change.
+#[derive(Default)]
+pub(crate) struct Changing(AtomicBool);
+
+impl Changing {
+    /// `None` while another change is being made.
+    fn begin(&self) -> Option<ChangeGuard<'_>> {
+        let taken = self.0.swap(true, Ordering::AcqRel);
+        (!taken).then_some(ChangeGuard(self))
+    }
+}
+
+struct ChangeGuard<'a>(&'a Changing);
+
+impl Drop for ChangeGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
 
 /// Makes `change`; the caller bounds the time. Cancelling leaves it where it is: it may finish.
 pub(crate) async fn change<W: World>(
@@ -30,6 +55,7 @@ pub(crate) async fn change<W: World>(
     if !shared.role.leading() {
         return Err(MembershipError::NotLeader { leader: shared.role.get().leader });
     }
+    let Some(_guard) = shared.changing.begin() else { return Err(MembershipError::InProgress) };
     match change {
         MembershipChange::Join { node, peer_address, http_address } => {
             learn(shared, node, PeerNode { peer_address, http_address }).await?;
@@ -47,6 +73,24 @@ pub(crate) async fn change<W: World>(
             write(shared, voters, false).await
         }
         MembershipChange::Transfer { to } => transfer(shared, to).await,
+    }
+}
+
+/// Finishes what a lost leader, or a caller that gave up, left between the two steps of a change:
+/// until then both the old and the new voters have to agree.
+pub(crate) async fn finish_changes<W: World>(shared: Arc<Shared<W>>) {
+    let pause = Duration::from_millis(FINISH_MS);
+    while unless(&shared.stop, shared.runtime.sleep(pause)).await.is_some() {
+        let half_way = membership_of(&shared).membership().get_joint_config().len() > 1;
+        if !half_way || !shared.role.leading() {
+            continue;
+        }
+        let Some(_guard) = shared.changing.begin() else { continue };
+        let nobody = ChangeMembers::AddVoterIds(std::collections::BTreeSet::new());
+        let finished = shared.raft().change_membership(nobody, false);
+        if unless(&shared.stop, finished).await.is_none() {
+            return;
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use crate::fatal::Fatal;
 use crate::intake::Intake;
 use crate::link::Pool;
 use crate::log_store::{LogStore, last_index};
+use crate::membership::Changing;
 use crate::network::Factory;
 use crate::options::ReplicaOptions;
 use crate::peers::PeerMemory;
@@ -282,7 +283,8 @@ async fn prepare<W: World>(
         peers: PeerMemory::default(),
         steering: Steering::default(),
         clock_off_ms: AtomicU64::new(0),
-        retention: Retention::new(current, log_bytes),
+        retention: Retention::new(current, applied, log_bytes, options.log_bytes_keep),
+        changing: Changing::default(),
         stop: Latch::default(),
         draining: Latch::default(),
         fatal: Fatal::default(),
@@ -332,6 +334,7 @@ fn spawn_tasks<W: World>(shared: &Arc<Shared<W>>) {
     tasks.spawn(crate::reads::run(shared.clone()));
     tasks.spawn(crate::ticker::run(shared.clone()));
     tasks.spawn(crate::retention::run(shared.clone()));
+    tasks.spawn(crate::membership::finish_changes(shared.clone()));
 }
 
 impl<W: World> Replica<W> {

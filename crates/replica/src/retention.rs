@@ -6,7 +6,6 @@
 //! flush), that a transfer under way needs, or, while the log is small enough, that a follower
 //! needs; the log is bounded by `log_bytes_max` once a snapshot can be taken.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,34 +20,6 @@ use crate::shared::Shared;
 use crate::watch::metrics_of;
 use crate::world::World;
 
-/// Points kept of the log's growth; older ones are merged.
-const SAMPLES_MAX: usize = 4096;
-
-/// How much log there is behind which index: sampled, since the log itself only knows the sum.
-#[derive(Default)]
-struct Growth {
-    /// Applied index, and log bytes applied up to it since the start of this process.
-    samples: VecDeque<(LogIndex, u64)>,
-}
-
-impl Growth {
-    fn sample(&mut self, index: LogIndex, bytes: u64) {
-        if self.samples.back().is_none_or(|(last, _)| *last < index) {
-            self.samples.push_back((index, bytes));
-        }
-        if self.samples.len() > SAMPLES_MAX {
-            self.samples.pop_front();
-        }
-    }
-
-    /// The highest sampled index with at least `bytes` of log after it; 0 when there is none.
-    fn behind(&self, bytes: u64) -> LogIndex {
-        let Some((_, newest)) = self.samples.back() else { return LogIndex(0) };
-        let enough = self.samples.iter().rev().find(|(_, at)| newest - at >= bytes);
-        enough.map_or(LogIndex(0), |(index, _)| *index)
-    }
-}
-
 /// What the last flush of the state covered, and when it was.
 struct Flushed {
     index: LogIndex,
@@ -59,14 +30,12 @@ struct Flushed {
 /// Looks every `snapshot_check_ms`, as long as the replica lives.
 pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
     let interval = Duration::from_millis(shared.options.snapshot_check_ms);
-    let mut growth = Growth::default();
     let mut flushed = Flushed { index: LogIndex(0), bytes_total: 0, at: Duration::ZERO };
     loop {
         if unless(&shared.stop, shared.runtime.sleep(interval)).await.is_none() {
             return;
         }
-        growth.sample(shared.progress.get().index, shared.retention.bytes_total());
-        match unless(&shared.stop, look(&shared, &growth, &mut flushed)).await {
+        match unless(&shared.stop, look(&shared, &mut flushed)).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
@@ -76,11 +45,7 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
     }
 }
 
-async fn look<W: World>(
-    shared: &Arc<Shared<W>>,
-    growth: &Growth,
-    flushed: &mut Flushed,
-) -> io::Result<()> {
+async fn look<W: World>(shared: &Arc<Shared<W>>, flushed: &mut Flushed) -> io::Result<()> {
     if shared.retention.is_receiving() {
         return Ok(());
     }
@@ -89,7 +54,7 @@ async fn look<W: World>(
         take(shared).await?;
     }
     let held_bytes = shared.group_log.state().entry_bytes;
-    purge(shared, growth, held_bytes).await;
+    purge(shared, held_bytes).await;
     Ok(())
 }
 
@@ -131,9 +96,8 @@ pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
     Ok(())
 }
 
-async fn purge<W: World>(shared: &Arc<Shared<W>>, growth: &Growth, held_bytes: u64) {
+async fn purge<W: World>(shared: &Arc<Shared<W>>, held_bytes: u64) {
     let mut upto = shared.retention.purgeable();
-    upto = upto.min(growth.behind(shared.options.log_bytes_keep));
     if held_bytes <= shared.options.log_bytes_max {
         upto = upto.min(needed(shared));
     }
@@ -153,22 +117,4 @@ fn needed<W: World>(shared: &Shared<W>) -> LogIndex {
     let matched =
         replication.values().map(|matched| matched.map_or(LogIndex(0), |id| log_index(id.index)));
     matched.min().unwrap_or(LogIndex(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn growth_finds_the_index_with_enough_log_after_it() {
-        let mut growth = Growth::default();
-        assert_eq!(growth.behind(1), LogIndex(0));
-        for step in 1..=10 {
-            growth.sample(LogIndex(step), step * 100);
-        }
-        assert_eq!(growth.behind(0), LogIndex(10));
-        assert_eq!(growth.behind(250), LogIndex(7));
-        assert_eq!(growth.behind(900), LogIndex(1));
-        assert_eq!(growth.behind(901), LogIndex(0));
-    }
 }

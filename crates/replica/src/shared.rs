@@ -16,6 +16,7 @@ use crate::fatal::Fatal;
 use crate::intake::Intake;
 use crate::link::Pool;
 use crate::log_store::last_index;
+use crate::membership::Changing;
 use crate::options::ReplicaOptions;
 use crate::peers::PeerMemory;
 use crate::progress::Progress;
@@ -61,6 +62,8 @@ pub(crate) struct Shared<W: World> {
     pub clock_off_ms: AtomicU64,
     /// What may be purged: written by the apply worker and transfers, read by the controller.
     pub retention: Retention<W>,
+    /// Held while this node changes the membership.
+    pub changing: Changing,
     /// Set once, at shutdown: every task ends.
     pub stop: Latch,
     /// Set once, when shutdown begins: nothing new is accepted.

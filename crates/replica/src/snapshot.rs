@@ -15,6 +15,7 @@ use bessemer_seam::state_store::{Checkpoint, Staging, StateStore};
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::codec::log_index;
 use crate::event::lock;
+use crate::growth::Growth;
 use crate::types::{LogId, SnapshotMeta};
 use crate::wire::{get_snapshot_meta, put_snapshot_meta};
 use crate::world::{CheckpointOf, StagingOf, World};
@@ -140,8 +141,8 @@ struct Inner<W: World> {
     /// Log index of each snapshot that is being sent: its follower continues from there.
     sending: BTreeMap<u64, LogIndex>,
     next_transfer: u64,
-    /// Bytes of log applied since the start, and of them before the current snapshot.
-    bytes_total: u64,
+    /// Log applied, and how many of its bytes came before the current snapshot.
+    growth: Growth,
     bytes_before: u64,
     /// A snapshot is being received or installed.
     receiving: bool,
@@ -153,15 +154,21 @@ pub(crate) struct Retention<W: World> {
 }
 
 impl<W: World> Retention<W> {
-    /// `log_bytes`: what the log holds, of which the current snapshot may cover a part.
-    pub fn new(current: Option<Current<W>>, log_bytes: u64) -> Retention<W> {
+    /// `log_bytes`: what the log holds, taken for all applied, of which the current snapshot may
+    /// cover a part. `keep_bytes`: log that is kept in any case.
+    pub fn new(
+        current: Option<Current<W>>,
+        applied: LogIndex,
+        log_bytes: u64,
+        keep_bytes: u64,
+    ) -> Retention<W> {
         let inner = Inner {
             // A checkpoint is durable, and the state is never behind it.
             flushed: current.as_ref().map_or(LogIndex(0), Current::index),
             current,
             sending: BTreeMap::new(),
             next_transfer: 0,
-            bytes_total: log_bytes,
+            growth: Growth::new(applied, log_bytes, keep_bytes),
             bytes_before: 0,
             receiving: false,
         };
@@ -178,21 +185,23 @@ impl<W: World> Retention<W> {
             inner.flushed = inner.flushed.max(current.index());
         }
         inner.current = current;
-        inner.bytes_before = inner.bytes_total;
+        inner.bytes_before = inner.growth.total_bytes();
     }
 
-    pub fn applied_bytes(&self, bytes: u64) {
-        lock(&self.inner).bytes_total += bytes;
+    /// `bytes` of log were applied, the last of them at `index`.
+    pub fn applied(&self, index: LogIndex, bytes: u64) {
+        lock(&self.inner).growth.add(index, bytes);
     }
 
+    /// Bytes of log applied, counting what the log held at the start.
     pub fn bytes_total(&self) -> u64 {
-        lock(&self.inner).bytes_total
+        lock(&self.inner).growth.total_bytes()
     }
 
     /// Bytes of log applied since the current snapshot, as far as this process has seen them.
     pub fn bytes_since(&self) -> u64 {
         let inner = lock(&self.inner);
-        inner.bytes_total - inner.bytes_before
+        inner.growth.total_bytes() - inner.bytes_before
     }
 
     pub fn set_flushed(&self, index: LogIndex) {
@@ -200,12 +209,12 @@ impl<W: World> Retention<W> {
         inner.flushed = inner.flushed.max(index);
     }
 
-    /// Highest index that may be purged as far as this node's own safety goes; 0 is none.
+    /// Highest index that may be purged as far as this node alone goes; 0 is none.
     pub fn purgeable(&self) -> LogIndex {
         let inner = lock(&self.inner);
         let current = inner.current.as_ref().map_or(LogIndex(0), Current::index);
         let sending = inner.sending.values().min().copied().unwrap_or(LogIndex(u64::MAX));
-        current.min(inner.flushed).min(sending)
+        current.min(inner.flushed).min(sending).min(inner.growth.keep_from())
     }
 
     /// Marks a snapshot as being sent until the guard drops.

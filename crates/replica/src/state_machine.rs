@@ -155,7 +155,7 @@ impl<W: World> StateMachine<W> {
         if let Err(fault) = self.engine.commit(&rows) {
             return Err(self.fatal("writing the state", fault));
         }
-        self.shared.retention.applied_bytes(self.bytes as u64);
+        self.shared.retention.applied(self.engine.applied().index, self.bytes as u64);
         self.entries = 0;
         self.bytes = 0;
         self.publish();

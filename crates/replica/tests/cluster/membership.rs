@@ -1,7 +1,10 @@
 //! Joining, leaving, replacing, handing leadership over, while callers go on.
 
+use std::time::Duration;
+
 use bessemer_model::NodeId;
 use bessemer_seam::consensus::{Consensus, MembershipChange, MembershipError};
+use bessemer_seam::net::Channel;
 
 use crate::agreement::plain;
 use crate::nodes::{Cluster, PATIENCE, eventually, post, propose};
@@ -128,6 +131,43 @@ async fn leadership_moves_while_callers_go_on() {
     assert!(known.iter().all(|(_, known)| known.unknown.is_empty()), "{known:?}");
     check(cluster.replica(1), known).await;
     cluster.converge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_change_waits_for_the_first_to_end() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    let replica = cluster.replica(leader).clone();
+    // Node 4 is not started: it never catches up.
+    let first = tokio::spawn(async move {
+        replica.change_membership(join(4), Duration::from_millis(500)).await
+    });
+    let learning = || (cluster.status(leader).members.len() == 4).then_some(());
+    eventually("node 4 to be fed", learning).await;
+    assert_eq!(change(&cluster, leader, join(5)).await, Err(MembershipError::InProgress));
+    assert_eq!(first.await.expect("it does not panic"), Err(MembershipError::Unknown));
+    cluster.boot(4, None).await;
+    assert_eq!(change(&cluster, leader, join(4)).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_left_half_way_is_finished() {
+    let cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    cluster
+        .hub
+        .refuse(move |from, _, channel| from == NodeId(leader) && channel == Channel::Append);
+    let leave = MembershipChange::Leave { node: NodeId(others[0]) };
+    let given_up =
+        cluster.replica(leader).change_membership(leave, Duration::from_millis(200)).await;
+    assert_eq!(given_up, Err(MembershipError::Unknown));
+    cluster.hub.refuse(|_, _, _| false);
+    let mut rest = vec![leader, others[1]];
+    rest.sort_unstable();
+    let finished = || (voters(&cluster, leader) == rest).then_some(());
+    eventually("the change to be finished", finished).await;
+    assert_eq!(cluster.status(leader).members.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
