@@ -128,9 +128,8 @@ fn read_secrets(config: &mut NodeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration as TOML, each key below its description. Secrets are replaced when
-/// `redacted`.
-pub fn print(config: &NodeConfig, redacted: bool) -> anyhow::Result<String> {
+/// The configuration as a table. Secrets are replaced when `redacted`.
+pub fn shown(config: &NodeConfig, redacted: bool) -> anyhow::Result<toml::Table> {
     let mut table = toml::Table::try_from(config).context("the configuration is not TOML")?;
     if redacted {
         for key in SECRET_KEYS {
@@ -139,6 +138,13 @@ pub fn print(config: &NodeConfig, redacted: bool) -> anyhow::Result<String> {
             }
         }
     }
+    Ok(table)
+}
+
+/// The configuration as TOML, each key below its description. Secrets are replaced when
+/// `redacted`.
+pub fn print(config: &NodeConfig, redacted: bool) -> anyhow::Result<String> {
+    let table = shown(config, redacted)?;
     let mut text = String::new();
     for (key, lines) in KEYS {
         for line in *lines {

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
+use super::output::show;
 use crate::config::{self, NodeFlags};
 
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +26,9 @@ pub struct LayersArgs {
     /// The configuration file, in TOML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Writes one line of JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     flags: NodeFlags,
 }
@@ -37,7 +43,13 @@ pub fn run(command: &ConfigCommand) -> anyhow::Result<()> {
         eprintln!("warning: {warning}");
     }
     match command {
-        ConfigCommand::Check(_) => println!("the configuration is sound"),
+        ConfigCommand::Check(_) => {
+            let answer = json!({ "sound": true, "warnings": loaded.warnings });
+            show(layers.json, &answer, |_| "the configuration is sound".to_owned());
+        }
+        ConfigCommand::Print { redacted, .. } if layers.json => {
+            println!("{}", serde_json::to_string(&config::shown(&loaded.config, *redacted)?)?);
+        }
         ConfigCommand::Print { redacted, .. } => {
             print!("{}", config::print(&loaded.config, *redacted)?);
         }
