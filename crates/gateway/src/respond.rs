@@ -73,6 +73,7 @@ impl Refusal {
             Refusal::Service(ServiceError::NotDone(NotDone::Overloaded)) => "Overloaded",
             Refusal::Service(ServiceError::NotDone(NotDone::DiskFull)) => "DiskFull",
             Refusal::Service(ServiceError::NotDone(NotDone::ShuttingDown)) => "ShuttingDown",
+            Refusal::Service(ServiceError::NotDone(NotDone::TooLarge)) => "RequestTooLarge",
             Refusal::Service(ServiceError::Unknown) => "OutcomeUnknown",
             Refusal::Service(ServiceError::TooManyWaiters { .. }) => "TooManyWaiters",
             Refusal::Service(ServiceError::WaitOutOfRange { .. }) => "WaitOutOfRange",
@@ -106,6 +107,7 @@ fn status_of(error: &ServiceError, door: DoorKind) -> StatusCode {
         ServiceError::Unauthorized => StatusCode::UNAUTHORIZED,
         ServiceError::Forbidden => StatusCode::FORBIDDEN,
         ServiceError::Rejected(rejection) => status_of_rejection(rejection, door),
+        ServiceError::NotDone(NotDone::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
         ServiceError::NotDone(_) => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Unknown | ServiceError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
         // A plan's limit is 403 in the IronMQ API.

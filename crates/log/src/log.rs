@@ -227,9 +227,9 @@ impl<D: LogDisk> Log<D> {
         self.shared.wants_upkeep()
     }
 
-    /// Half of `queue_bytes_max` is still unused: callers append freely. Otherwise they wait.
+    /// At most `room_bytes` wait for the device: callers append freely. Otherwise they wait.
     pub fn has_room(&self) -> bool {
-        self.shared.state().queue_bytes <= self.shared.options.queue_bytes_max / 2
+        self.shared.state().queue_bytes <= self.shared.options.room_bytes
     }
 
     /// Everything before this position is durable.

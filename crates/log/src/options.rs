@@ -25,8 +25,10 @@ pub struct LogOptions {
     /// Memory for the newest entries; older ones are read back from their segments. Entries
     /// that are not yet written are held regardless.
     pub cache_bytes: usize,
-    /// Bytes appended and not yet durable. Above half of it `Log::has_room` is false; above all
-    /// of it the log stops, since the device has been stuck for too long.
+    /// Bytes appended and not yet durable above which `Log::has_room` is false: callers wait.
+    pub room_bytes: usize,
+    /// Bytes appended and not yet durable above which the log stops: callers did not wait, and the
+    /// device has been stuck for too long.
     pub queue_bytes_max: usize,
     /// Below this many free bytes on the device, `LogStats::low` is set.
     pub low_water_bytes: u64,
@@ -41,6 +43,7 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             spare_segments: 1,
             cache_bytes: 64 << 20,
+            room_bytes: 16 << 20,
             queue_bytes_max: 512 << 20,
             low_water_bytes: 1 << 30,
             salt: 0,

@@ -137,6 +137,7 @@ impl<F: LogFile> Writer<F> {
         }
         if full && !self.restate {
             self.write_purges()?;
+            self.write_votes()?;
         }
         self.round.disk_full = full;
         self.sync()?;
@@ -354,6 +355,22 @@ impl<F: LogFile> Writer<F> {
             } else {
                 self.backlog.push_front(item);
             }
+        }
+        Ok(())
+    }
+
+    /// Lets votes that nothing waits before use half of the room kept for purges: without an
+    /// election there is no one to decide what to purge.
+    fn write_votes(&mut self) -> Result<(), LogError> {
+        let kept = purge_room_bytes(self.bytes) / 2;
+        while let Some(item) = self.backlog.pop_front() {
+            let bytes = with_record(&item, |_, record| record.stride() as u64).unwrap_or(0);
+            let goes = matches!(item, Item::Vote { .. } | Item::Done(_));
+            if !goes || !self.fits(bytes + kept) {
+                self.backlog.push_front(item);
+                break;
+            }
+            self.write_item(item)?;
         }
         Ok(())
     }

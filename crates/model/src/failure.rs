@@ -26,6 +26,8 @@ pub enum NotDone {
     DiskFull,
     /// The node is draining.
     ShuttingDown,
+    /// The request, as the log would hold it, is above `COMMAND_BYTES_MAX`.
+    TooLarge,
 }
 
 impl fmt::Display for NotDone {
@@ -37,6 +39,7 @@ impl fmt::Display for NotDone {
                 "The disk is nearly full; nothing was done, delete messages or add space"
             }
             NotDone::ShuttingDown => "The node is shutting down; nothing was done, try again",
+            NotDone::TooLarge => "The request is too large; nothing was done, send it in parts",
         })
     }
 }

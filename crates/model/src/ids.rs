@@ -51,6 +51,11 @@ number_id! {
     BootCount(u64)
 }
 number_id! {
+    /// Which data directory a node runs on: random, made with the directory. A wiped node has
+    /// another one. 0 is no directory.
+    DataId(u64)
+}
+number_id! {
     /// A Raft group. Group 0 holds projects, tokens and nodes; today it is the only one.
     GroupId(u16)
 }

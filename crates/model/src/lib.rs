@@ -20,8 +20,8 @@ pub use command::{Command, Request, RetryKey};
 pub use effect::Effect;
 pub use failure::{Failure, NotDone};
 pub use ids::{
-    BootCount, GroupId, LogIndex, MessageId, NodeId, OrderingKey, Position, ProjectId, QueueName,
-    ReservationId, StoreId, TokenId,
+    BootCount, DataId, GroupId, LogIndex, MessageId, NodeId, OrderingKey, Position, ProjectId,
+    QueueName, ReservationId, StoreId, TokenId,
 };
 pub use lane::LaneSeq;
 pub use outcome::{Outcome, ReservedMessage};

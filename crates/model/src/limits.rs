@@ -53,6 +53,9 @@ pub const TIMERS_PER_BATCH_MAX: usize = 1000;
 pub const SWEEP_ROWS_MAX: usize = 2000;
 /// Bytes of commands in one log entry at most. Design 3.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one encoded command at most: a larger one fits neither a message between nodes nor the
+/// smallest segment of the log.
+pub const COMMAND_BYTES_MAX: usize = 6 << 20;
 /// Default request size of the doors, in bytes. Source: API 4.1.
 pub const REQUEST_BYTES_DEFAULT: usize = 256 << 10;
 /// Subject of a queue's position in time: expiry is rounded up to this. One bucket row per

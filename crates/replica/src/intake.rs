@@ -3,13 +3,15 @@
 //! Not here: where parts come from (`lane.rs`, `forward.rs`), replication (openraft).
 //! Invariants: parts of one stream enter entries in the order they came; what was queued under
 //! one leadership is never proposed under another; at most `intake_bytes_max` wait, and
-//! `entries_in_flight_max` entries are proposed and not yet applied.
+//! `entries_in_flight_max` entries are proposed and not yet applied; none is proposed while the
+//! own log is behind, though a majority without this node would commit it.
 //!
 //! An entry takes what arrived while the ones before it were on their way: no timer.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bessemer_engine::entry::encode_batch;
 use futures_util::future::{Either, select};
@@ -154,6 +156,10 @@ impl Intake {
     }
 }
 
+/// How soon a log without room is looked at again, and how often one with room.
+const ROOM_LOOK_MS: u64 = 20;
+const IDLE_LOOK_MS: u64 = 10_000;
+
 type C<W> = Types<<W as World>::Rt>;
 /// Entries on their way, each with the leadership its parts came under.
 type InFlight<W> = VecDeque<(u64, OneshotReceiverOf<C<W>, ClientWriteResult<C<W>>>)>;
@@ -163,7 +169,8 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
     let mut in_flight: InFlight<W> = VecDeque::new();
     loop {
         let listener = shared.intake.arrived.listen();
-        if in_flight.len() < shared.options.entries_in_flight_max {
+        let has_room = shared.log.has_room();
+        if has_room && in_flight.len() < shared.options.entries_in_flight_max {
             let (generation, parts) = shared.intake.take(shared.options.entry_bytes_max);
             if !parts.is_empty() {
                 let proposed = propose(&shared, parts).await;
@@ -171,8 +178,11 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
                 continue;
             }
         }
+        // Nobody tells when the log's device has caught up.
+        let look = Duration::from_millis(if has_room { IDLE_LOOK_MS } else { ROOM_LOOK_MS });
+        let listener = select(listener, shared.runtime.sleep(look));
         let ended = match in_flight.front_mut() {
-            None => unless(&shared.stop, listener).await.map(|()| None),
+            None => unless(&shared.stop, listener).await.map(|_| None),
             Some((_, first)) => match unless(&shared.stop, select(first, listener)).await {
                 None => None,
                 Some(Either::Left((result, _))) => Some(Some(result)),

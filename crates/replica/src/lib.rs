@@ -12,6 +12,7 @@
 mod bytes;
 mod codec;
 mod config;
+mod disk;
 mod effects;
 mod event;
 mod fatal;

@@ -77,6 +77,7 @@ fn hello<W: World>(shared: &Shared<W>, to: NodeId) -> Hello {
         from: shared.options.node,
         to,
         boot: shared.options.boot,
+        data: shared.options.data,
         last_index: shared.last_index(),
     }
 }

@@ -1,7 +1,7 @@
 //! How a replica behaves: every number with its unit and its reason.
 
 use bessemer_model::limits::ENTRY_BYTES_MAX;
-use bessemer_model::{BootCount, GroupId, NodeId};
+use bessemer_model::{BootCount, DataId, GroupId, NodeId};
 
 /// Options of one node's replica of one group. `ReplicaOptions::new` gives the defaults.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct ReplicaOptions {
     pub cluster_id: String,
     /// How often this node was started on its data; part of every lane number.
     pub boot: BootCount,
+    /// Its data directory: peers refuse the node on another one.
+    pub data: DataId,
 
     /// A follower that hears nothing for this long stands for election, at a random moment of
     /// the range. Measured false elections under full load decide the default.
@@ -66,6 +68,8 @@ pub struct ReplicaOptions {
     /// How often the snapshot controller looks.
     pub snapshot_check_ms: u64,
 
+    /// The leader moves log time at least this often, though nothing happens: tokens end by it.
+    pub idle_tick_ms: u64,
     /// A leader whose wall clock is further than this from the voters' median gives way.
     pub clock_off_ms_max: u64,
     /// Wait at most this long for leadership to move, and for requests under way, at shutdown.
@@ -73,13 +77,19 @@ pub struct ReplicaOptions {
 }
 
 impl ReplicaOptions {
-    /// The defaults for `node`, in its `boot`-th run.
-    pub fn new(node: NodeId, cluster_id: impl Into<String>, boot: BootCount) -> ReplicaOptions {
+    /// The defaults for `node`, in its `boot`-th run on the directory `data`.
+    pub fn new(
+        node: NodeId,
+        cluster_id: impl Into<String>,
+        boot: BootCount,
+        data: DataId,
+    ) -> ReplicaOptions {
         ReplicaOptions {
             node,
             group: GroupId(0),
             cluster_id: cluster_id.into(),
             boot,
+            data,
             election_timeout_ms_min: 300,
             election_timeout_ms_max: 600,
             heartbeat_interval_ms: 100,
@@ -105,6 +115,7 @@ impl ReplicaOptions {
             log_bytes_max: 256 << 20,
             log_bytes_keep: 32 << 20,
             snapshot_check_ms: 1_000,
+            idle_tick_ms: 10_000,
             clock_off_ms_max: 500,
             shutdown_ms_max: 3_000,
         }

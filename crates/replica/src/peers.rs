@@ -1,13 +1,14 @@
 //! What this node remembers of its peers, so that one that lost its disk cannot come back.
 //!
-//! Not here: handshakes (`link.rs`). Written by handshakes and, on the leader, once a second
-//! from replication; kept in the state's meta rows with the next write, so a crash may forget the
-//! last moments. Invariant: what is remembered of a node never decreases.
+//! Not here: handshakes (`link.rs`). Written by handshakes and, once a second, from the leader's
+//! replication, by itself and by those it tells; kept in the state's meta rows with the next
+//! write, so a crash may forget what came after the last flush.
+//! Invariant: what is remembered of a node never decreases, and its data directory never changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use bessemer_model::{BootCount, NodeId};
+use bessemer_model::{BootCount, DataId, NodeId};
 
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::event::lock;
@@ -17,6 +18,8 @@ use crate::wire::Hello;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Memory {
     boot: BootCount,
+    /// Its data directory; 0 before the first handshake.
+    data: DataId,
     /// Newest entry that was durable there *and* committed: a leader may take back entries a
     /// node holds, but never committed ones.
     safe_index: u64,
@@ -40,19 +43,22 @@ impl PeerMemory {
     pub fn admit(&self, hello: &Hello) -> bool {
         let mut inner = lock(&self.inner);
         let memory = inner.peers.entry(hello.from).or_default();
-        if hello.boot < memory.boot || hello.last_index < memory.safe_index {
+        let other_data = memory.data != DataId(0) && hello.data != memory.data;
+        if other_data || hello.boot < memory.boot || hello.last_index < memory.safe_index {
             tracing::error!(
                 peer = %hello.from,
                 boot = %hello.boot,
                 boot_known = %memory.boot,
+                other_data,
                 last_index = hello.last_index,
                 committed_there = memory.safe_index,
                 "refusing a node whose disk lost data; it must return under a new node id",
             );
             return false;
         }
-        if hello.boot > memory.boot {
+        if hello.boot > memory.boot || hello.data != memory.data {
             memory.boot = hello.boot;
+            memory.data = hello.data;
             inner.changed = true;
         }
         true
@@ -66,6 +72,12 @@ impl PeerMemory {
             memory.safe_index = index;
             inner.changed = true;
         }
+    }
+
+    /// What is known of all peers, as `held_by` tells it of one.
+    pub fn held(&self) -> Vec<(NodeId, u64)> {
+        let inner = lock(&self.inner);
+        inner.peers.iter().map(|(node, memory)| (*node, memory.safe_index)).collect()
     }
 
     /// Newest index remembered as durable and committed on `peer`; 0 when nothing is.
@@ -115,6 +127,7 @@ impl PeerMemory {
         for (node, memory) in &inner.peers {
             w.u64(node.0);
             w.u64(memory.boot.0);
+            w.u64(memory.data.0);
             w.u64(memory.safe_index);
         }
         Some(w.bytes)
@@ -127,10 +140,14 @@ impl PeerMemory {
             return Err(r.error());
         }
         let mut inner = lock(&self.inner);
-        for _ in 0..r.count(24)? {
-            let (node, boot, index) = (NodeId(r.u64()?), BootCount(r.u64()?), r.u64()?);
+        for _ in 0..r.count(32)? {
+            let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
+            let (data, index) = (DataId(r.u64()?), r.u64()?);
             let memory = inner.peers.entry(node).or_default();
             memory.boot = memory.boot.max(boot);
+            if memory.data == DataId(0) {
+                memory.data = data;
+            }
             memory.safe_index = memory.safe_index.max(index);
         }
         r.end()
@@ -147,8 +164,21 @@ mod tests {
             from: NodeId(2),
             to: NodeId(1),
             boot: BootCount(boot),
+            data: DataId(5),
             last_index,
         }
+    }
+
+    #[test]
+    fn a_peer_on_another_directory_is_refused_whatever_it_says() {
+        let peers = PeerMemory::default();
+        assert!(peers.admit(&hello(1, 0)));
+        let wiped = Hello { data: DataId(6), ..hello(2, 1_000) };
+        assert!(!peers.admit(&wiped));
+        let again = PeerMemory::default();
+        again.load(&peers.changed().unwrap()).unwrap();
+        assert!(!again.admit(&wiped));
+        assert!(again.admit(&hello(2, 0)));
     }
 
     #[test]

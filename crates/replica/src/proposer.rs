@@ -20,6 +20,9 @@ use crate::options::ReplicaOptions;
 
 pub(crate) type Answer = Result<Outcome, Failure>;
 
+/// Bytes a project may add to a part before the next project's turn (deficit round robin).
+const TURN_BYTES: usize = 16 << 10;
+
 const OPEN: u8 = 0;
 const SEQUENCED: u8 = 1;
 const WITHDRAWN: u8 = 2;
@@ -51,9 +54,32 @@ struct Outstanding {
     answers: Vec<oneshot::Sender<Answer>>,
 }
 
+/// What one project has open.
+#[derive(Default)]
+struct Open {
+    queue: VecDeque<Pending>,
+    bytes: usize,
+    /// Bytes it may still take of its turn; a request above a turn saves for several.
+    credit: usize,
+}
+
+impl Open {
+    fn next_bytes(&self) -> Option<usize> {
+        self.queue.front().map(|pending| pending.request.len())
+    }
+
+    /// The oldest request, paid from the credit.
+    fn take(&mut self) -> Pending {
+        let pending = self.queue.pop_front().expect("the caller saw a request");
+        self.bytes -= pending.request.len();
+        self.credit -= pending.request.len();
+        pending
+    }
+}
+
 #[derive(Default)]
 struct State {
-    open: BTreeMap<ProjectId, VecDeque<Pending>>,
+    open: BTreeMap<ProjectId, Open>,
     /// Projects with something open, each once; the front is served next.
     turns: VecDeque<ProjectId>,
     open_requests: usize,
@@ -99,8 +125,9 @@ impl Proposer {
         }
     }
 
-    /// Queues an encoded request. Refused with `Overloaded` when the queue is full and with
-    /// `NoLeader` when there has been no way to a leader for too long.
+    /// Queues an encoded request. Refused with `Overloaded` when the queue is full, or half full
+    /// with this project's requests, and with `NoLeader` when there has been no way to a leader
+    /// for too long.
     pub fn queue(
         &self,
         project: ProjectId,
@@ -114,15 +141,24 @@ impl Proposer {
             if self.is_leaderless(&state, now) {
                 return Err(NotDone::NoLeader);
             }
-            let bytes = state.open_bytes + request.len();
-            if state.open_requests >= self.requests_max || bytes > self.bytes_max {
+            let bytes = request.len();
+            let state = &mut *state;
+            let full = state.open_requests >= self.requests_max
+                || state.open_bytes + bytes > self.bytes_max;
+            let open = state.open.get(&project);
+            let too_many = open.is_some_and(|open| {
+                open.queue.len() >= self.requests_max.div_ceil(2)
+                    || open.bytes + bytes > self.bytes_max / 2
+            });
+            if full || too_many {
                 return Err(NotDone::Overloaded);
             }
             state.open_requests += 1;
-            state.open_bytes = bytes;
-            let queue = state.open.entry(project.clone()).or_default();
-            queue.push_back(Pending { request, place: place.clone(), answer: sender });
-            if queue.len() == 1 {
+            state.open_bytes += bytes;
+            let open = state.open.entry(project.clone()).or_default();
+            open.bytes += bytes;
+            open.queue.push_back(Pending { request, place: place.clone(), answer: sender });
+            if open.queue.len() == 1 {
                 state.turns.push_back(project);
             }
         }
@@ -184,29 +220,32 @@ impl Proposer {
         Some((seq, part))
     }
 
-    /// Takes open requests, one project after the other, up to the size of a part.
+    /// Takes open requests, one project after the other by bytes, up to the size of a part.
     fn take_turns(&self, state: &mut State) -> (Vec<Vec<u8>>, Vec<oneshot::Sender<Answer>>) {
-        let (mut requests, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut requests, mut answers, mut taken) = (Vec::new(), Vec::new(), 0);
         while let Some(project) = state.turns.pop_front() {
-            let queue = state.open.get_mut(&project).expect("a project with a turn has a queue");
-            let next_bytes = queue.front().map_or(0, |pending| pending.request.len());
-            if bytes > 0 && bytes + next_bytes > self.part_bytes_max {
-                state.turns.push_front(project);
-                break;
+            let open = state.open.get_mut(&project).expect("a project with a turn has a queue");
+            open.credit += TURN_BYTES;
+            while let Some(bytes) = open.next_bytes().filter(|bytes| *bytes <= open.credit) {
+                if taken > 0 && taken + bytes > self.part_bytes_max {
+                    open.credit -= TURN_BYTES.min(open.credit);
+                    state.turns.push_front(project);
+                    return (requests, answers);
+                }
+                let pending = open.take();
+                state.open_requests -= 1;
+                state.open_bytes -= bytes;
+                let swap = (Ordering::SeqCst, Ordering::SeqCst);
+                if pending.place.compare_exchange(OPEN, SEQUENCED, swap.0, swap.1).is_ok() {
+                    taken += bytes;
+                    requests.push(pending.request);
+                    answers.push(pending.answer);
+                }
             }
-            let pending = queue.pop_front().expect("a project with a turn has a request");
-            if queue.is_empty() {
+            if open.queue.is_empty() {
                 state.open.remove(&project);
             } else {
                 state.turns.push_back(project);
-            }
-            state.open_requests -= 1;
-            state.open_bytes -= pending.request.len();
-            let swap = (Ordering::SeqCst, Ordering::SeqCst);
-            if pending.place.compare_exchange(OPEN, SEQUENCED, swap.0, swap.1).is_ok() {
-                bytes += pending.request.len();
-                requests.push(pending.request);
-                answers.push(pending.answer);
             }
         }
         (requests, answers)
@@ -310,7 +349,7 @@ fn take_open(state: &mut State) -> Vec<Pending> {
     state.turns.clear();
     state.open_requests = 0;
     state.open_bytes = 0;
-    std::mem::take(&mut state.open).into_values().flatten().collect()
+    std::mem::take(&mut state.open).into_values().flat_map(|open| open.queue).collect()
 }
 
 fn fail(pending: Vec<Pending>, why: NotDone) {

@@ -1,7 +1,7 @@
 //! Places, order, fairness and bounds of a lane.
 
 use bessemer_engine::entry::peek_part;
-use bessemer_model::Rejection;
+use bessemer_model::{DataId, Rejection};
 use futures_util::FutureExt;
 
 use super::*;
@@ -9,7 +9,7 @@ use super::*;
 const T0: Duration = Duration::ZERO;
 
 fn proposer(change: impl FnOnce(&mut ReplicaOptions)) -> Proposer {
-    let mut options = ReplicaOptions::new(NodeId(1), "c", BootCount(2));
+    let mut options = ReplicaOptions::new(NodeId(1), "c", BootCount(2), DataId(1));
     change(&mut options);
     let proposer = Proposer::new(&options, T0);
     proposer.set_reachable(true, T0);
@@ -43,14 +43,47 @@ fn parts_are_numbered_from_one_and_answered_in_order() {
 
 #[test]
 fn a_flood_of_one_project_leaves_room_for_others() {
-    let proposer = proposer(|options| options.entry_bytes_max = 100);
+    let proposer = proposer(|options| options.entry_bytes_max = 2 * TURN_BYTES);
     for _ in 0..50 {
-        queue(&proposer, "flood", 30);
+        queue(&proposer, "flood", TURN_BYTES / 4);
     }
     queue(&proposer, "small", 30);
     let (_, part) = proposer.pack().unwrap();
     assert!(part.windows(30).any(|bytes| bytes == [b's'; 30]));
-    assert_eq!(peek_part(&part).unwrap().1, 3);
+}
+
+#[test]
+fn turns_go_by_bytes() {
+    let proposer = proposer(|options| options.entry_bytes_max = 64 * TURN_BYTES);
+    for _ in 0..16 {
+        queue(&proposer, "large", 8 * TURN_BYTES);
+    }
+    for _ in 0..1_000 {
+        queue(&proposer, "small", TURN_BYTES / 16);
+    }
+    let (_, part) = proposer.pack().unwrap();
+    let requests = peek_part(&part).unwrap().1;
+    // Half of the bytes for each: four large ones, and the rest small.
+    assert!((4 + 31 * 16..=4 + 40 * 16).contains(&requests), "{requests} requests");
+}
+
+#[test]
+fn a_project_takes_half_of_the_queue_at_most() {
+    let proposer = proposer(|options| {
+        options.open_requests_max = 10;
+        options.open_bytes_max = 1_000;
+    });
+    let refused = |project: &str, bytes: usize| {
+        proposer.queue(ProjectId::new(project), vec![0; bytes], T0).err()
+    };
+    for _ in 0..5 {
+        queue(&proposer, "many", 1);
+    }
+    assert_eq!(refused("many", 1), Some(NotDone::Overloaded));
+    queue(&proposer, "large", 500);
+    assert_eq!(refused("large", 1), Some(NotDone::Overloaded));
+    assert_eq!(refused("other", 1), None);
+    assert_eq!(refused("other", 495), Some(NotDone::Overloaded));
 }
 
 #[test]
@@ -76,7 +109,7 @@ fn a_withdrawn_request_never_gets_a_place_and_a_placed_one_is_never_withdrawn() 
 #[test]
 fn queue_and_window_are_bounded() {
     let proposer = proposer(|options| {
-        options.open_requests_max = 2;
+        options.open_requests_max = 4;
         options.lane_parts_max = 1;
     });
     queue(&proposer, "a", 3);

@@ -1,17 +1,18 @@
 //! Linearizable reads: what this node must have applied before it may answer.
 //!
 //! Not here: the state itself. Invariant: an index handed to a caller was confirmed by a quorum
-//! round that began after the call. Calls that wait together share one round.
+//! round that began after the call. Calls that wait together share one round; they fail together
+//! when rounds fail for `leaderless_ms_max`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bessemer_model::LogIndex;
+use bessemer_model::{LogIndex, NotDone};
 use futures_channel::oneshot;
 use openraft::ReadPolicy;
 
 use crate::codec::log_index;
-use crate::event::{Event, lock, unless};
+use crate::event::{Event, lock, unless, within};
 use crate::link::call;
 use crate::shared::Shared;
 use crate::wire::Message;
@@ -23,7 +24,8 @@ const RETRY_MS: u64 = 50;
 /// Callers of one round at most.
 const WAITING_MAX: usize = 100_000;
 
-type Waiter = oneshot::Sender<LogIndex>;
+type Confirmed = Result<LogIndex, NotDone>;
+type Waiter = oneshot::Sender<Confirmed>;
 
 /// Callers of the next round.
 #[derive(Default)]
@@ -34,7 +36,7 @@ pub(crate) struct Reads {
 
 impl Reads {
     /// Joins the next round; `None` when too many wait already.
-    pub fn join(&self) -> Option<oneshot::Receiver<LogIndex>> {
+    pub fn join(&self) -> Option<oneshot::Receiver<Confirmed>> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = lock(&self.waiting);
@@ -50,21 +52,33 @@ impl Reads {
 
 /// Runs rounds as long as the replica lives.
 pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
+    let patience = Duration::from_millis(shared.options.leaderless_ms_max);
+    let mut failing_since: Option<Duration> = None;
     loop {
         let listener = shared.reads.event.listen();
         let mut waiting = std::mem::take(&mut *lock(&shared.reads.waiting));
         waiting.retain(|waiter| !waiter.is_canceled());
         if waiting.is_empty() {
+            failing_since = None;
             if unless(&shared.stop, listener).await.is_none() {
                 return;
             }
             continue;
         }
         let Some(index) = unless(&shared.stop, round(&shared)).await else { return };
-        if let Some(index) = index {
+        let now = shared.runtime.elapsed();
+        let confirmed = match index {
+            Some(index) => Some(Ok(index)),
+            None => {
+                let since = *failing_since.get_or_insert(now);
+                (now.saturating_sub(since) >= patience).then_some(Err(NotDone::NoLeader))
+            }
+        };
+        if let Some(confirmed) = confirmed {
+            failing_since = None;
             for waiter in waiting {
                 // A caller whose patience ended is gone.
-                let _ = waiter.send(index);
+                let _ = waiter.send(confirmed);
             }
             continue;
         }
@@ -99,6 +113,8 @@ pub(crate) async fn leader_index<W: World>(shared: &Arc<Shared<W>>) -> Option<Lo
     if !shared.role.leading() {
         return None;
     }
-    let round = shared.raft().get_read_linearizer(ReadPolicy::ReadIndex).await;
+    let limit = Duration::from_millis(shared.options.call_timeout_ms);
+    let round = shared.raft().get_read_linearizer(ReadPolicy::ReadIndex);
+    let round = within(&*shared.runtime, limit, round).await?;
     round.ok().map(|read| log_index(read.read_log_id().index()))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bessemer_engine::{Engine, encode_request};
 use bessemer_log::{GroupLog, Log};
+use bessemer_model::limits::COMMAND_BYTES_MAX;
 use bessemer_model::{Failure, LogIndex, Millis, NodeId, NotDone, Outcome, Request};
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::{
@@ -23,6 +24,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Raft};
 
 use crate::codec::log_index;
+use crate::disk::Disks;
 use crate::effects::EffectHub;
 use crate::event::{Latch, lock, within};
 use crate::fatal::Fatal;
@@ -285,6 +287,7 @@ async fn prepare<W: World>(
         clock_off_ms: AtomicU64::new(0),
         retention: Retention::new(current, applied, log_bytes, options.log_bytes_keep),
         changing: Changing::default(),
+        disks: Disks::default(),
         stop: Latch::default(),
         draining: Latch::default(),
         fatal: Fatal::default(),
@@ -347,10 +350,13 @@ impl<W: World> Replica<W> {
         if shared.draining.is_set() || shared.fatal.get().is_some() {
             return Err(Failure::NotDone(NotDone::ShuttingDown));
         }
-        if request.command.grows() && shared.log.stats().low {
+        if request.command.grows() && crate::disk::is_low(shared) {
             return Err(Failure::NotDone(NotDone::DiskFull));
         }
         let encoded = encode_request(&request);
+        if encoded.len() > COMMAND_BYTES_MAX {
+            return Err(Failure::NotDone(NotDone::TooLarge));
+        }
         let now = shared.runtime.elapsed();
         let queued = shared.proposer.queue(request.project, encoded, now);
         let mut ticket = queued.map_err(Failure::NotDone)?;
@@ -365,18 +371,16 @@ impl<W: World> Replica<W> {
 
     /// Why a request got no place within its patience.
     fn why_not(&self) -> NotDone {
-        if self.shared.role.get().leader.is_none() {
-            NotDone::NoLeader
-        } else {
-            NotDone::Overloaded
-        }
+        let role = self.shared.role.get();
+        let deposed = role.leading && !crate::lane::serving(&self.shared);
+        if role.leader.is_none() || deposed { NotDone::NoLeader } else { NotDone::Overloaded }
     }
 
     async fn barrier_inner(&self, patience: Duration) -> Result<(), Failure> {
         let shared = &self.shared;
         let work = async {
             let joined = shared.reads.join().ok_or(NotDone::Overloaded)?;
-            let index = joined.await.map_err(|_| NotDone::ShuttingDown)?;
+            let index = joined.await.map_err(|_| NotDone::ShuttingDown)??;
             shared.progress.reached(index).await;
             Ok(())
         };

@@ -194,7 +194,11 @@ async fn answer<W: World>(
             let answer = raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;
             Message::TransferAnswer { accepted: answer.is_ok() }
         }
-        Message::Ping => Message::Pong { wall_ms: shared.runtime.wall_ms() },
+        Message::Ping { held } => {
+            held.into_iter().for_each(|(node, index)| shared.peers.holds(node, index));
+            let disk_low = shared.log.stats().low;
+            Message::Pong { wall_ms: shared.runtime.wall_ms(), disk_low }
+        }
         Message::ReadIndex => {
             let index = crate::reads::leader_index(shared).await;
             Message::ReadIndexAnswer { index: index.map(|index| index.0) }

@@ -10,6 +10,7 @@ use bessemer_seam::kv::Kv;
 use bessemer_seam::runtime::SharedRuntime;
 use openraft::Raft;
 
+use crate::disk::Disks;
 use crate::effects::EffectHub;
 use crate::event::{Latch, lock};
 use crate::fatal::Fatal;
@@ -62,6 +63,8 @@ pub(crate) struct Shared<W: World> {
     pub clock_off_ms: AtomicU64,
     /// What may be purged: written by the apply worker and transfers, read by the controller.
     pub retention: Retention<W>,
+    /// Which peers' disks are nearly full: written by pings, read by callers.
+    pub disks: Disks,
     /// Held while this node changes the membership.
     pub changing: Changing,
     /// Set once, at shutdown: every task ends.

@@ -1,8 +1,8 @@
 //! Receiving a snapshot and handing it to openraft.
 //!
 //! Not here: the sending side (`snapshot_send.rs`), switching to it (`state_machine.rs`).
-//! Invariants: one is received at a time; it is complete and on the device before openraft hears
-//! of it; from then until it is installed no commit reaches openraft and everything committed is
+//! Invariants: one is received at a time; it is complete, undamaged and on the device before
+//! openraft hears of it; from then until it is installed no commit reaches openraft and everything committed is
 //! applied, so that openraft never applies an entry the snapshot has swept away (its issue 2116).
 
 use std::io;
@@ -56,7 +56,10 @@ async fn receive<W: World>(
     let staging = W::Rt::spawn_blocking(move || state.stage(&label, &files)).await??;
     let held = offer.files.iter().map(|file| staging.held(&file.name)).collect();
     link.send(&Message::SnapshotWanted { held }).await?;
-    let staging = fill(shared, link, &offer.files, staging).await?;
+    let mut staging = fill(shared, link, &offer.files, staging).await?;
+    let verified = W::Rt::spawn_blocking(move || staging.verify().map(|()| staging));
+    // Damage ends the stream: the sender begins again, and sends what was dropped.
+    let staging = verified.await??;
     settle(shared).await?;
     let snapshot =
         SnapshotOf::<W> { meta: offer.meta, snapshot: SnapshotData::Received { staging } };

@@ -23,7 +23,7 @@ use crate::progress::Applied;
 use crate::shared::Shared;
 use crate::snapshot::{Current, SnapshotData, label_of, put_records, records_with};
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
-use crate::world::{KvOf, World};
+use crate::world::{FrozenOf, KvOf, World};
 
 /// Meta rows of the state, beside the engine's own.
 const ROW_APPLIED: &str = "raft/applied";
@@ -170,7 +170,7 @@ impl<W: World> StateMachine<W> {
     }
 
     /// Freezes the state as it is. Runs on the worker, so between two entries.
-    async fn checkpoint(&mut self) -> io::Result<SnapshotBuilder<W>> {
+    async fn freeze(&mut self) -> io::Result<SnapshotBuilder<W>> {
         let meta = self.meta_now();
         let label = label_of(meta.last_log_id.as_ref());
         // Written first: a checkpoint that exists always holds the record that explains it.
@@ -178,10 +178,9 @@ impl<W: World> StateMachine<W> {
         self.commit(&[(ROW_SNAPSHOTS, put_records(&records))])?;
         let (state, kv) = (self.shared.state.clone(), lock(&self.shared.kv).clone());
         let name = label.clone();
-        let taken = W::Rt::spawn_blocking(move || state.checkpoint(&kv, &name)).await?;
-        let checkpoint = taken.map_err(|error| self.fatal("taking a snapshot", error))?;
-        let current = Current { meta, label, checkpoint };
-        Ok(SnapshotBuilder { shared: self.shared.clone(), current })
+        let frozen = W::Rt::spawn_blocking(move || state.freeze(&kv, &name)).await?;
+        let frozen = frozen.map_err(|error| self.fatal("taking a snapshot", error))?;
+        Ok(SnapshotBuilder { shared: self.shared.clone(), meta, label, frozen: Some(frozen) })
     }
 
     async fn replace(&mut self, data: SnapshotData<W>) -> io::Result<()> {
@@ -198,9 +197,11 @@ impl<W: World> StateMachine<W> {
         })
         .await?;
         let (kv, engine, latest) = installed?;
-        self.engine = engine;
-        *lock(&self.shared.kv) = kv;
+        let old_engine = std::mem::replace(&mut self.engine, engine);
+        let old_kv = std::mem::replace(&mut *lock(&self.shared.kv), kv);
         self.reload()?;
+        // Closing a large map takes its time.
+        W::Rt::spawn_blocking(move || drop((old_engine, old_kv))).await?;
         let records = self.meta(ROW_SNAPSHOTS)?;
         self.shared.retention.set_current(Current::find(latest, records.as_deref())?);
         Ok(())
@@ -241,11 +242,11 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
             return None;
         }
         // The error has stopped the replica already.
-        self.checkpoint().await.ok()
+        self.freeze().await.ok()
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<W> {
-        let builder = self.checkpoint().await;
+        let builder = self.freeze().await;
         builder.expect("this openraft only calls try_create_snapshot_builder")
     }
 
@@ -275,20 +276,38 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
     }
 }
 
-/// A frozen state on its way to becoming the current snapshot.
+/// A frozen state on its way to becoming the current snapshot. Entries are applied meanwhile.
 pub struct SnapshotBuilder<W: World> {
     shared: Arc<Shared<W>>,
-    current: Current<W>,
+    meta: SnapshotMeta,
+    label: String,
+    /// Taken by the one call there is.
+    frozen: Option<FrozenOf<W>>,
+}
+
+impl<W: World> SnapshotBuilder<W> {
+    async fn seal(&mut self) -> io::Result<Current<W>> {
+        let shared = &self.shared;
+        let frozen = self.frozen.take().ok_or_else(|| io::Error::other("built before"))?;
+        let state = shared.state.clone();
+        let sealed = W::Rt::spawn_blocking(move || state.seal(frozen)).await??;
+        let Some(checkpoint) = sealed else {
+            // The leader's snapshot was installed meanwhile: it is newer.
+            return shared.retention.current().ok_or_else(|| io::Error::other("no snapshot"));
+        };
+        let current = Current { meta: self.meta.clone(), label: self.label.clone(), checkpoint };
+        shared.retention.set_current(Some(current.clone()));
+        Ok(current)
+    }
 }
 
 impl<W: World> RaftSnapshotBuilder<Types<W::Rt>> for SnapshotBuilder<W> {
     type SnapshotData = SnapshotData<W>;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<W>> {
-        self.shared.retention.set_current(Some(self.current.clone()));
-        Ok(SnapshotOf::<W> {
-            meta: self.current.meta.clone(),
-            snapshot: SnapshotData::Held(self.current.clone()),
-        })
+        let current = self.seal().await.inspect_err(|error| {
+            self.shared.fatal.report(format_args!("taking a snapshot: {error}"));
+        })?;
+        Ok(SnapshotOf::<W> { meta: current.meta.clone(), snapshot: SnapshotData::Held(current) })
     }
 }

@@ -77,7 +77,8 @@ fn due<W: World>(shared: &Shared<W>, applied: &Applied) -> Option<Command> {
         return Some(Command::InitGroup { cluster_version: CLUSTER_VERSION, secret });
     }
     let now = shared.steering.now(shared.runtime.elapsed());
-    if applied.next_due.is_some_and(|due| due <= now) {
+    let stale = now.0.saturating_sub(applied.log_time.0) >= shared.options.idle_tick_ms;
+    if stale || applied.next_due.is_some_and(|due| due <= now) {
         return Some(Command::Tick);
     }
     applied.garbage_left.then_some(Command::Sweep)

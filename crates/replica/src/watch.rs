@@ -127,8 +127,10 @@ fn peers<W: World>(shared: &Shared<W>) -> Vec<(NodeId, String)> {
 async fn ask<W: World>(shared: &Arc<Shared<W>>, (peer, address): (NodeId, String)) {
     let began = shared.runtime.elapsed();
     let limit = Duration::from_millis(shared.options.call_timeout_ms);
-    if let Ok(Message::Pong { wall_ms }) = call(shared, peer, &address, &Message::Ping, limit).await
-    {
+    let ping = Message::Ping { held: shared.peers.held() };
+    let answer = call(shared, peer, &address, &ping, limit).await;
+    if let Ok(Message::Pong { wall_ms, disk_low }) = answer {
+        shared.disks.heard(peer, disk_low);
         let now = shared.runtime.elapsed();
         shared.steering.heard(peer, wall_ms, now, now.saturating_sub(began));
     }

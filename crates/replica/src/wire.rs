@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bessemer_model::{BootCount, GroupId, NodeId};
+use bessemer_model::{BootCount, DataId, GroupId, NodeId};
 use bessemer_seam::state_store::SnapshotFile;
 
 use crate::bytes::{DecodeError, Reader, Writer};
@@ -27,6 +27,8 @@ pub struct Hello {
     pub from: NodeId,
     pub to: NodeId,
     pub boot: BootCount,
+    /// The data directory it runs on.
+    pub data: DataId,
     /// Newest entry in its log (0 = none): it may not go back behind what was committed with
     /// its help.
     pub last_index: u64,
@@ -86,10 +88,15 @@ pub enum Message {
     TransferAnswer {
         accepted: bool,
     },
-    Ping,
-    /// The wall clock, in milliseconds since the epoch.
+    /// Carries what the sender knows other nodes to hold: newest durable and committed index of
+    /// each.
+    Ping {
+        held: Vec<(NodeId, u64)>,
+    },
+    /// The wall clock, in milliseconds since the epoch, and whether the disk is nearly full.
     Pong {
         wall_ms: u64,
+        disk_low: bool,
     },
     ReadIndex,
     /// A state at `index` or later holds everything that was committed when the question came.
@@ -180,10 +187,18 @@ impl Message {
             | Message::BallotAnswer { .. }
             | Message::Transfer { .. }
             | Message::TransferAnswer { .. } => self.put_election(&mut w),
-            Message::Ping => w.u8(kind::PING),
-            Message::Pong { wall_ms } => {
+            Message::Ping { held } => {
+                w.u8(kind::PING);
+                w.length(held.len());
+                for (node, index) in held {
+                    w.u64(node.0);
+                    w.u64(*index);
+                }
+            }
+            Message::Pong { wall_ms, disk_low } => {
                 w.u8(kind::PONG);
                 w.u64(*wall_ms);
+                w.bool(*disk_low);
             }
             Message::ReadIndex => w.u8(kind::READ_INDEX),
             Message::ReadIndexAnswer { index } => {
@@ -284,8 +299,8 @@ impl Message {
             kind::APPENDED => Message::Appended { last: get_option_log_id(&mut r)? },
             kind::CONFLICT => Message::Conflict { at: get_log_id(&mut r)? },
             kind::HIGHER_VOTE => Message::HigherVote { vote: get_vote(&mut r)? },
-            kind::PING => Message::Ping,
-            kind::PONG => Message::Pong { wall_ms: r.u64()? },
+            kind::PING => Message::Ping { held: get_held(&mut r)? },
+            kind::PONG => Message::Pong { wall_ms: r.u64()?, disk_low: r.bool()? },
             kind::READ_INDEX => Message::ReadIndex,
             kind::READ_INDEX_ANSWER => {
                 let (known, index) = (r.bool()?, r.u64()?);
@@ -308,12 +323,17 @@ impl Message {
     }
 }
 
+fn get_held(r: &mut Reader<'_>) -> Result<Vec<(NodeId, u64)>, DecodeError> {
+    (0..r.count(16)?).map(|_| Ok((NodeId(r.u64()?), r.u64()?))).collect()
+}
+
 fn put_hello(w: &mut Writer, kind: u8, hello: &Hello) {
     w.u8(kind);
     w.text(&hello.cluster_id);
     w.u64(hello.from.0);
     w.u64(hello.to.0);
     w.u64(hello.boot.0);
+    w.u64(hello.data.0);
     w.u64(hello.last_index);
 }
 
@@ -323,6 +343,7 @@ fn get_hello(r: &mut Reader<'_>) -> Result<Hello, DecodeError> {
         from: NodeId(r.u64()?),
         to: NodeId(r.u64()?),
         boot: BootCount(r.u64()?),
+        data: DataId(r.u64()?),
         last_index: r.u64()?,
     })
 }

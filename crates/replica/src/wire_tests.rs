@@ -18,6 +18,7 @@ fn samples() -> Vec<Message> {
         from: NodeId(1),
         to: NodeId(2),
         boot: BootCount(3),
+        data: DataId(77),
         last_index: 4,
     };
     let node = PeerNode { peer_address: "a:1".into(), http_address: "b:2".into() };
@@ -45,8 +46,9 @@ fn samples() -> Vec<Message> {
         Message::BallotAnswer { vote, granted: true, last: Some(id(1)) },
         Message::Transfer { from: vote, to: 2, last: Some(id(8)) },
         Message::TransferAnswer { accepted: false },
-        Message::Ping,
-        Message::Pong { wall_ms: 5 },
+        Message::Ping { held: vec![(NodeId(3), 9)] },
+        Message::Ping { held: vec![] },
+        Message::Pong { wall_ms: 5, disk_low: true },
         Message::ReadIndex,
         Message::ReadIndexAnswer { index: Some(7) },
         Message::ReadIndexAnswer { index: None },

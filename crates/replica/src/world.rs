@@ -25,7 +25,8 @@ pub trait World: Clone + Send + Sync + 'static {
 pub type KvOf<W> = <<W as World>::State as StateStore>::Kv;
 /// A frozen view of it.
 pub type ViewOf<W> = <KvOf<W> as Kv>::View;
-/// Its checkpoints, and snapshots on their way in.
+/// A state before it is a checkpoint, its checkpoints, and snapshots on their way in.
+pub type FrozenOf<W> = <<W as World>::State as StateStore>::Frozen;
 pub type CheckpointOf<W> = <<W as World>::State as StateStore>::Checkpoint;
 pub type StagingOf<W> = <<W as World>::State as StateStore>::Staging;
 /// The two halves of a stream.

@@ -21,24 +21,38 @@ pub struct SnapshotFile {
 /// The state directory of one group. Every call blocks.
 pub trait StateStore: Send + Sync + 'static {
     type Kv: Kv + Send + Sync;
+    /// A state frozen by `freeze` and not yet a checkpoint. Dropped, it leaves nothing behind.
+    type Frozen: Send + Sync + 'static;
     type Checkpoint: Checkpoint;
     type Staging: Staging;
 
     /// Opens the current state; an empty one when there is none.
     fn open(&self) -> io::Result<Self::Kv>;
 
-    /// Freezes `kv` as it is now under `label`, as files that stay while the checkpoint is held.
-    /// Flushes on the way: after a crash the current state is never older than a checkpoint of it.
-    /// The newest checkpoint is found again after a restart; older ones end when dropped.
-    fn checkpoint(&self, kv: &Self::Kv, label: &str) -> io::Result<Self::Checkpoint>;
+    /// Freezes `kv` as it is now under `label`: the short half of a checkpoint, for the one who
+    /// writes. Flushes on the way: after a crash the current state is never older than a
+    /// checkpoint of it.
+    fn freeze(&self, kv: &Self::Kv, label: &str) -> io::Result<Self::Frozen>;
+
+    /// Makes a checkpoint of what was frozen: sums, durability. Writes go on meanwhile. The newest
+    /// checkpoint is found again after a restart; older ones end when dropped. `None` when another
+    /// state was installed, or a newer checkpoint was made, since.
+    fn seal(&self, frozen: Self::Frozen) -> io::Result<Option<Self::Checkpoint>>;
+
+    /// Both halves at once.
+    fn checkpoint(&self, kv: &Self::Kv, label: &str) -> io::Result<Self::Checkpoint> {
+        let sealed = self.seal(self.freeze(kv, label)?)?;
+        sealed.ok_or_else(|| io::Error::other("the state was replaced while it was frozen"))
+    }
 
     /// The newest complete checkpoint, with its label.
     fn latest(&self) -> io::Result<Option<(String, Self::Checkpoint)>>;
 
-    /// Begins, or resumes, to receive a snapshot under `label`.
+    /// Begins, or resumes, to receive a snapshot under `label`. Whole files of an earlier snapshot
+    /// that have the same name, size and sum count as held.
     fn stage(&self, label: &str, files: &[SnapshotFile]) -> io::Result<Self::Staging>;
 
-    /// Checks a complete staging, makes it the current state and opens it. The snapshot also
+    /// Checks a complete staging, if that was not done, makes it the current state and opens it. The snapshot also
     /// becomes the newest checkpoint.
     fn install(&self, staging: Self::Staging) -> io::Result<Self::Kv>;
 }
@@ -58,4 +72,8 @@ pub trait Staging: Send + 'static {
 
     /// Appends `data` at `offset`, which is `held(file)`.
     fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Checks that all is there and undamaged. `InvalidData` when something is damaged: it is
+    /// dropped, to be received again.
+    fn verify(&mut self) -> io::Result<()>;
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bessemer_model::{BootCount, NodeId};
+use bessemer_model::{BootCount, DataId, NodeId};
 
 use crate::bugs::Bug;
 use crate::doors::Doors;
@@ -255,6 +255,7 @@ impl Cluster {
             life,
             node,
             boot,
+            data: DataId(node.0),
             disk: disk.open_for(life),
             state: state_directory.open_for(life),
             doors: self.doors.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bessemer_log::{Log, LogError, LogOptions};
-use bessemer_model::{BootCount, NodeId};
+use bessemer_model::{BootCount, DataId, NodeId};
 use bessemer_replica::{Replica, ReplicaOptions, World};
 use bessemer_seam::consensus::Member;
 use bessemer_seam::runtime::SharedRuntime;
@@ -71,6 +71,7 @@ pub struct Process {
     pub life: Life,
     pub node: NodeId,
     pub boot: BootCount,
+    pub data: DataId,
     pub disk: SimDisk,
     pub state: SimStateStore,
     pub doors: Doors,
@@ -134,7 +135,7 @@ impl Process {
             log_bytes_keep: self.settings.log_bytes_keep,
             // Half a segment holds the largest entry; a post of five large bodies still fits.
             entry_bytes_max: (self.settings.segment_bytes / 8) as usize,
-            ..ReplicaOptions::new(self.node, "simulation", self.boot)
+            ..ReplicaOptions::new(self.node, "simulation", self.boot, self.data)
         }
     }
 }

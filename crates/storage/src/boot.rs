@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bessemer_model::{BootCount, NodeId};
+use bessemer_model::{BootCount, DataId, NodeId};
 
 use crate::files::{self, DirLock};
 use crate::sealed;
@@ -30,16 +30,24 @@ const CLUSTER_BYTES_MAX: usize = 64;
 pub struct Boot {
     /// Grows by one with each opening, from 1.
     pub count: BootCount,
+    /// The directory's own name, from its first opening on.
+    pub data: DataId,
     _lock: DirLock,
 }
 
 /// Claims `dir` for this process and durably counts the opening. Makes `dir` when it is missing.
 ///
 /// `cluster` is 1..=64 bytes without control characters; it and `node` are written down at the
-/// first opening and must be the same at each later one. Costs three fsyncs.
+/// first opening and must be the same at each later one. `new_data` is a random name for the
+/// directory, used when this is its first opening. Costs three fsyncs.
 /// A directory that holds a log or a state but no identity is refused: its votes and promises
 /// cannot be told from those of a wiped node.
-pub fn open_boot(dir: &Path, node: NodeId, cluster: &str) -> Result<Boot, BootError> {
+pub fn open_boot(
+    dir: &Path,
+    node: NodeId,
+    cluster: &str,
+    new_data: DataId,
+) -> Result<Boot, BootError> {
     if cluster.is_empty()
         || cluster.len() > CLUSTER_BYTES_MAX
         || cluster.chars().any(char::is_control)
@@ -56,23 +64,29 @@ pub fn open_boot(dir: &Path, node: NodeId, cluster: &str) -> Result<Boot, BootEr
         _ => io(source),
     })?;
     let path = dir.join(NODE_FILE);
-    let boots = match files::read_if_there(&path).map_err(io)? {
+    let (data, boots) = match files::read_if_there(&path).map_err(io)? {
         Some(bytes) => checked_boots(dir, &bytes, node, cluster)?,
         None => {
             refuse_used(dir)?;
-            0
+            (new_data, 0)
         }
     };
     let count = boots.checked_add(1).ok_or(BootError::Damaged { path: path.clone() })?;
-    let text = format!("{FIRST_LINE}\nnode {node}\ncluster {cluster}\nboots {count}\n");
+    let text =
+        format!("{FIRST_LINE}\nnode {node}\ncluster {cluster}\ndata {data}\nboots {count}\n");
     files::replace_file(&path, &sealed::seal(&text)).map_err(io)?;
-    Ok(Boot { count: BootCount(count), _lock: lock })
+    Ok(Boot { count: BootCount(count), data, _lock: lock })
 }
 
-/// The boot count in the node file `bytes`, if the directory is `node`'s in `cluster`.
-fn checked_boots(dir: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<u64, BootError> {
+/// Name and boot count in the node file `bytes`, if the directory is `node`'s in `cluster`.
+fn checked_boots(
+    dir: &Path,
+    bytes: &[u8],
+    node: NodeId,
+    cluster: &str,
+) -> Result<(DataId, u64), BootError> {
     let damaged = || BootError::Damaged { path: dir.join(NODE_FILE) };
-    let (found, found_cluster, boots) = parse(bytes).ok_or_else(damaged)?;
+    let (found, found_cluster, data, boots) = parse(bytes).ok_or_else(damaged)?;
     if found_cluster != cluster {
         return Err(BootError::WrongCluster {
             dir: dir.to_owned(),
@@ -83,18 +97,19 @@ fn checked_boots(dir: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Resul
     if found != node {
         return Err(BootError::WrongNode { dir: dir.to_owned(), found, wanted: node });
     }
-    Ok(boots)
+    Ok((data, boots))
 }
 
-fn parse(bytes: &[u8]) -> Option<(NodeId, &str, u64)> {
+fn parse(bytes: &[u8]) -> Option<(NodeId, &str, DataId, u64)> {
     let mut lines = sealed::unseal(bytes)?.lines();
     if lines.next()? != FIRST_LINE {
         return None;
     }
     let node = lines.next()?.strip_prefix("node ")?.parse().ok()?;
     let cluster = lines.next()?.strip_prefix("cluster ")?;
+    let data = lines.next()?.strip_prefix("data ")?.parse().ok()?;
     let boots = lines.next()?.strip_prefix("boots ")?.parse().ok()?;
-    lines.next().is_none().then_some((NodeId(node), cluster, boots))
+    lines.next().is_none().then_some((NodeId(node), cluster, DataId(data), boots))
 }
 
 fn refuse_used(dir: &Path) -> Result<(), BootError> {
@@ -205,7 +220,16 @@ mod tests {
     use std::fs;
 
     fn open(dir: &Path, node: u64, cluster: &str) -> Result<u64, BootError> {
-        open_boot(dir, NodeId(node), cluster).map(|boot| boot.count.0)
+        open_boot(dir, NodeId(node), cluster, DataId(9)).map(|boot| boot.count.0)
+    }
+
+    #[test]
+    fn a_directory_keeps_the_name_of_its_first_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        for new in 5..8 {
+            let boot = open_boot(dir.path(), NodeId(1), "prod", DataId(new)).unwrap();
+            assert_eq!(boot.data, DataId(5));
+        }
     }
 
     #[test]
@@ -220,7 +244,7 @@ mod tests {
     #[test]
     fn a_second_opener_is_refused_and_counts_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let first = open_boot(dir.path(), NodeId(1), "prod").unwrap();
+        let first = open_boot(dir.path(), NodeId(1), "prod", DataId(9)).unwrap();
         assert!(matches!(open(dir.path(), 1, "prod"), Err(BootError::InUse { .. })));
         drop(first);
         assert_eq!(open(dir.path(), 1, "prod").unwrap(), 2);

@@ -15,4 +15,4 @@ pub use state::checkpoint::RocksCheckpoint;
 pub use state::kv::{RocksKv, RocksView};
 pub use state::options::StorageOptions;
 pub use state::staging::RocksStaging;
-pub use state::store::RocksStore;
+pub use state::store::{RocksFrozen, RocksStore};

@@ -15,7 +15,9 @@ const LOG_SEGMENT_BYTES_MIN: u64 = 16 << 20;
 const MEMTABLE_BYTES_MIN: usize = 4 << 20;
 /// Draining longer than this breaks the promise of SIGTERM: ten seconds.
 const DRAIN_MS_MAX: u64 = 10_000;
-const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// With what the log adds, a request of this size stays below `COMMAND_BYTES_MAX`; where it does
+/// not (very many tiny messages), it is refused whole.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
 
 /// The first thing wrong with `config`.
 pub fn check(config: &NodeConfig) -> Result<(), String> {

@@ -199,7 +199,7 @@ fn broken_rules_stop_the_log() {
     assert_eq!(large, LogError::TooLarge { bytes: 2049, bytes_max: 2048 });
     let vote = refused(options(), |log, model| model.vote(&log.group(GROUP), vec![0; 1025]));
     assert_eq!(vote, LogError::TooLarge { bytes: 1025, bytes_max: 1024 });
-    let small_queue = LogOptions { queue_bytes_max: 4000, ..options() };
+    let small_queue = LogOptions { room_bytes: 2000, queue_bytes_max: 4000, ..options() };
     let overflow = refused(small_queue, |log, model| {
         assert!(log.has_room());
         model.append(&log.group(GROUP), vec![vec![0; 2000]]);

@@ -15,6 +15,7 @@ pub fn options() -> LogOptions {
         segment_bytes: 4096,
         spare_segments: 1,
         cache_bytes: 512,
+        room_bytes: 1 << 19,
         queue_bytes_max: 1 << 20,
         low_water_bytes: 4096,
         salt: 77,

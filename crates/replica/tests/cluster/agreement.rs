@@ -12,7 +12,7 @@ use bessemer_seam::consensus::{Consensus, Effects};
 use bessemer_seam::kv::Table;
 use bessemer_seam::runtime::Runtime;
 
-use crate::nodes::{Cluster, LOW_WATER_BYTES, PATIENCE, drain, eventually, post, propose, request};
+use crate::nodes::{Cluster, PATIENCE, drain, eventually, post, propose, request};
 use crate::workload::{Callers, check};
 
 pub fn plain(_: &mut ReplicaOptions) {}
@@ -247,22 +247,4 @@ async fn nodes_of_different_clusters_refuse_each_other() {
     cluster.stop(stranger).await;
     cluster.boot(stranger, None).await;
     cluster.converge().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_nearly_full_disk_only_growing_commands_are_refused() {
-    let cluster = Cluster::start(1, plain).await;
-    cluster.leader().await;
-    cluster.project(1).await;
-    propose(cluster.replica(1), post("q", "a")).await.unwrap();
-    let disk = &cluster.disks[&1].log;
-    // One segment in use and a spare one, of 1 MiB each.
-    disk.set_capacity_bytes((2 << 20) + LOW_WATER_BYTES / 2);
-    eventually("the disk to be seen as full", || cluster.status(1).disk_low.then_some(())).await;
-    let refused = propose(cluster.replica(1), post("q", "b")).await;
-    assert_eq!(refused, Err(Failure::NotDone(NotDone::DiskFull)));
-    assert_eq!(drain(cluster.replica(1), "q").await, ["a"]);
-    disk.set_capacity_bytes(1 << 30);
-    eventually("room to be seen", || (!cluster.status(1).disk_low).then_some(())).await;
-    propose(cluster.replica(1), post("q", "b")).await.unwrap();
 }

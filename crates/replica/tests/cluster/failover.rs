@@ -1,14 +1,15 @@
 //! Leaders that stop, crash or are cut off; streams that break: nothing lost, nothing doubled.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use bessemer_model::NodeId;
-use bessemer_seam::consensus::Consensus;
+use bessemer_model::{Failure, NodeId, NotDone};
+use bessemer_seam::consensus::{Consensus, MembershipChange};
 use bessemer_seam::net::Channel;
 use bessemer_seam::runtime::Runtime;
 
 use crate::agreement::plain;
-use crate::nodes::{Cluster, eventually, post, propose};
+use crate::nodes::{Cluster, PATIENCE, eventually, insist, member, post, propose, request};
 use crate::workload::{Callers, check};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +133,67 @@ async fn a_node_that_lost_its_disk_is_refused_under_its_old_id() {
     assert_eq!(cluster.status(wiped).applied.0, 0, "it took part again with an empty disk");
     // The others go on without it.
     propose(cluster.replica(leader), post("q", "more")).await.unwrap();
+}
+
+/// Nodes that never led remember it, too: a wiped node would vote with a forgotten log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_node_is_refused_by_whoever_leads() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    propose(cluster.replica(leader), post("q", "kept")).await.unwrap();
+    let mut others = (1..=3).filter(|node| *node != leader);
+    let (wiped, other) = (others.next().unwrap(), others.next().unwrap());
+    let told = || (cluster.replica(other).remembered(NodeId(wiped)).0 > 0).then_some(());
+    eventually("the other follower to hear what the node holds", told).await;
+    cluster.crash(wiped).await;
+    cluster.disks.remove(&wiped);
+    // Its configuration still lists it as a first member.
+    let members = (1..=3).map(member).collect();
+    cluster.boot(wiped, Some(members)).await;
+    let transfer = MembershipChange::Transfer { to: NodeId(other) };
+    cluster.replica(leader).change_membership(transfer, PATIENCE).await.unwrap();
+    propose(cluster.replica(other), post("q", "more")).await.unwrap();
+    cluster.stop(leader).await;
+    cluster.tries(20).await;
+    assert_eq!(cluster.status(wiped).applied.0, 0, "it took part again with an empty disk");
+    let alone =
+        cluster.replica(other).propose(request(post("q", "x")), Duration::from_secs(2)).await;
+    assert!(alone.is_err(), "the wiped node gave its vote or its acknowledgement: {alone:?}");
+    cluster.boot(leader, None).await;
+    insist(cluster.replica(other), post("q", "again")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_majority_reads_fail_instead_of_waiting() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.replica(leader).barrier(PATIENCE).await.unwrap();
+    let away: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    for node in &away {
+        cluster.crash(*node).await;
+    }
+    let hour = Duration::from_secs(3_600);
+    for _ in 0..2 {
+        let refused = cluster.replica(leader).barrier(hour).await;
+        assert_eq!(refused, Err(Failure::NotDone(NotDone::NoLeader)));
+    }
+    for node in &away {
+        cluster.boot(*node, None).await;
+    }
+    cluster.leader().await;
+    cluster.replica(leader).barrier(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_time_moves_though_nothing_happens() {
+    let cluster = Cluster::start(3, |options| options.idle_tick_ms = 50).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let follower = 1 + leader % 3;
+    let before = cluster.replica(follower).log_time();
+    let later = || (cluster.replica(follower).log_time().0 > before.0 + 200).then_some(());
+    eventually("log time to move", later).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

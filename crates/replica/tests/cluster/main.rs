@@ -2,6 +2,7 @@
 
 mod agreement;
 mod failover;
+mod limits;
 mod load;
 mod membership;
 mod net;

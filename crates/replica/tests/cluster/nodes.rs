@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bessemer_log::memory_disk::MemoryDisk;
 use bessemer_log::{Log, LogOptions};
 use bessemer_model::{
-    BootCount, Command, Failure, NewMessage, NodeId, Outcome, ProjectId, QueueName, Quota, Request,
+    BootCount, Command, DataId, Failure, NewMessage, NodeId, NotDone, Outcome, ProjectId,
+    QueueName, Quota, Request,
 };
 use bessemer_replica::{Replica, ReplicaOptions};
 use bessemer_seam::consensus::{ClusterStatus, Consensus, Member};
@@ -26,6 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Disks of one node: what a restart finds.
 #[derive(Clone)]
 pub struct Disks {
+    pub data: DataId,
     pub log: MemoryDisk,
     pub state: MemoryState,
     pub boot: u64,
@@ -44,6 +46,8 @@ pub struct Cluster {
     pub nodes: BTreeMap<u64, Node>,
     options: fn(&mut ReplicaOptions),
     segment_bytes: u64,
+    /// How many were made: each has its own name.
+    directories: u64,
 }
 
 /// Drains a log as the program does: one thread, woken by the log.
@@ -83,7 +87,7 @@ impl Drop for Driver {
     }
 }
 
-fn member(node: u64) -> Member {
+pub fn member(node: u64) -> Member {
     Member {
         node: NodeId(node),
         peer_address: format!("node-{node}"),
@@ -110,6 +114,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             options,
             segment_bytes,
+            directories: 0,
         };
         for node in 1..=nodes {
             let members = (1..=nodes).map(member).collect();
@@ -125,13 +130,17 @@ impl Cluster {
 
     /// The same, as a node of the cluster `cluster_id`.
     pub async fn boot_as(&mut self, node: u64, members: Option<Vec<Member>>, cluster_id: &str) {
+        self.directories += 1;
+        let data = DataId(self.directories);
         let disks = self.disks.entry(node).or_insert_with(|| Disks {
+            data,
             log: MemoryDisk::new(node),
             state: MemoryState::default(),
             boot: 0,
         });
         disks.boot += 1;
-        let mut options = ReplicaOptions::new(NodeId(node), cluster_id, BootCount(disks.boot));
+        let mut options =
+            ReplicaOptions::new(NodeId(node), cluster_id, BootCount(disks.boot), disks.data);
         options.election_timeout_ms_min = 300;
         options.election_timeout_ms_max = 600;
         options.heartbeat_interval_ms = 50;
@@ -242,6 +251,17 @@ pub fn request(command: Command) -> Request {
 
 pub async fn propose(replica: &Replica<TestWorld>, command: Command) -> Result<Outcome, Failure> {
     replica.propose(request(command), PATIENCE).await
+}
+
+/// Proposes until there is a leader to take it.
+pub async fn insist(replica: &Replica<TestWorld>, command: Command) -> Result<Outcome, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match propose(replica, command.clone()).await {
+            Err(Failure::NotDone(NotDone::NoLeader)) if Instant::now() < deadline => {}
+            other => return other,
+        }
+    }
 }
 
 pub fn post(queue: &str, body: impl Into<Vec<u8>>) -> Command {

@@ -32,9 +32,20 @@ pub struct MemoryCheckpoint {
     files: Arc<Files>,
 }
 
+pub struct MemoryFrozen {
+    /// Installs before it.
+    installs: usize,
+    label: String,
+    checkpoint: MemoryCheckpoint,
+}
+
 pub struct MemoryStaging {
     inner: Arc<Mutex<Inner>>,
     label: String,
+}
+
+fn sum(content: &[u8]) -> u32 {
+    content.iter().map(|byte| u32::from(*byte)).sum()
 }
 
 /// Splits the dump into a few files, so that transfers have something to resume.
@@ -103,6 +114,7 @@ impl MemoryState {
 
 impl StateStore for MemoryState {
     type Kv = MemoryKv;
+    type Frozen = MemoryFrozen;
     type Checkpoint = MemoryCheckpoint;
     type Staging = MemoryStaging;
 
@@ -110,18 +122,27 @@ impl StateStore for MemoryState {
         Ok(self.inner.lock().unwrap().kv.get_or_insert_with(MemoryKv::new).clone())
     }
 
-    fn checkpoint(&self, kv: &MemoryKv, label: &str) -> io::Result<MemoryCheckpoint> {
+    fn freeze(&self, kv: &MemoryKv, label: &str) -> io::Result<MemoryFrozen> {
         kv.flush()?;
         let files = files_of(kv);
         let file = |(name, content): (&String, &Vec<u8>)| SnapshotFile {
             name: name.clone(),
             bytes: content.len() as u64,
-            crc: content.iter().map(|byte| u32::from(*byte)).sum(),
+            crc: sum(content),
         };
         let list = files.iter().map(file).collect();
         let checkpoint = MemoryCheckpoint { list, files: Arc::new(files) };
-        self.inner.lock().unwrap().latest = Some((label.to_owned(), checkpoint.clone()));
-        Ok(checkpoint)
+        let installs = self.inner.lock().unwrap().installs;
+        Ok(MemoryFrozen { installs, label: label.to_owned(), checkpoint })
+    }
+
+    fn seal(&self, frozen: MemoryFrozen) -> io::Result<Option<MemoryCheckpoint>> {
+        let mut inner = self.inner.lock().unwrap();
+        if inner.installs != frozen.installs {
+            return Ok(None);
+        }
+        inner.latest = Some((frozen.label, frozen.checkpoint.clone()));
+        Ok(Some(frozen.checkpoint))
     }
 
     fn latest(&self) -> io::Result<Option<(String, MemoryCheckpoint)>> {
@@ -188,5 +209,17 @@ impl Staging for MemoryStaging {
         assert_eq!(content.len() as u64, offset);
         content.extend_from_slice(data);
         Ok(())
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        let mut inner = self.inner.lock().unwrap();
+        let (_, list, files) = inner.staging.as_mut().expect("a staging was begun");
+        let damaged: Vec<String> = list
+            .iter()
+            .filter(|file| sum(files.get(&file.name).map_or(&[], Vec::as_slice)) != file.crc)
+            .map(|file| file.name.clone())
+            .collect();
+        damaged.iter().for_each(|name| drop(files.remove(name)));
+        if damaged.is_empty() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use bessemer_log::memory_disk::MemoryDisk;
 use bessemer_log::{Log, LogOptions};
-use bessemer_model::{BootCount, NodeId};
+use bessemer_model::{BootCount, DataId, NodeId};
 use bessemer_replica::{LogStore, ReplicaOptions, StateMachine, Types, open_storage};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -29,7 +29,7 @@ impl StoreBuilder<Types<Rt>, LogStore<Rt, MemoryDisk>, StateMachine<TestWorld>, 
             runtime: TokioRuntime::shared(),
             net: MemoryHub::default().attach(NodeId(1)),
         };
-        let options = ReplicaOptions::new(NodeId(1), "suite", BootCount(1));
+        let options = ReplicaOptions::new(NodeId(1), "suite", BootCount(1), DataId(1));
         let opened = open_storage(world, options, log, MemoryState::default()).await;
         let (store, machine) = opened.expect("an empty state opens");
         Ok((driver, store, machine))

@@ -175,6 +175,7 @@ fn change_a_body(batch: &mut WriteBatch) {
 
 impl StateStore for SimStateStore {
     type Kv = SimKv;
+    type Frozen = SimFrozen;
     type Checkpoint = SimCheckpoint;
     type Staging = SimStaging;
 
@@ -183,13 +184,21 @@ impl StateStore for SimStateStore {
         Ok(self.kv(map))
     }
 
-    fn checkpoint(&self, kv: &SimKv, label: &str) -> io::Result<SimCheckpoint> {
-        let mut directory = self.call()?;
+    fn freeze(&self, kv: &SimKv, label: &str) -> io::Result<SimFrozen> {
+        let directory = self.call()?;
         kv.map.flush()?;
         let checkpoint = SimCheckpoint::of(&kv.map);
-        directory.newest = Some((label.to_string(), checkpoint.clone()));
+        Ok(SimFrozen { installs: directory.counters.installs, label: label.into(), checkpoint })
+    }
+
+    fn seal(&self, frozen: SimFrozen) -> io::Result<Option<SimCheckpoint>> {
+        let mut directory = self.call()?;
+        if directory.counters.installs != frozen.installs {
+            return Ok(None);
+        }
+        directory.newest = Some((frozen.label, frozen.checkpoint.clone()));
         directory.counters.checkpoints += 1;
-        Ok(checkpoint)
+        Ok(Some(frozen.checkpoint))
     }
 
     fn latest(&self) -> io::Result<Option<(String, SimCheckpoint)>> {
@@ -215,9 +224,8 @@ impl StateStore for SimStateStore {
         let mut pairs = Vec::new();
         for file in &staging.files {
             let bytes = held.get(&file.name).map_or(&[][..], Vec::as_slice);
-            if bytes.len() as u64 != file.bytes || crc32c::crc32c(bytes) != file.crc {
-                let text = format!("file {} of the snapshot is damaged", file.name);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            if !is_whole(bytes, file) {
+                return Err(damaged(file));
             }
             decode(bytes, &mut pairs)?;
         }
@@ -300,6 +308,14 @@ impl Checkpoint for SimCheckpoint {
     }
 }
 
+/// A frozen map that is no checkpoint yet: a death forgets it.
+pub struct SimFrozen {
+    /// Installs before it.
+    installs: u64,
+    label: String,
+    checkpoint: SimCheckpoint,
+}
+
 pub struct SimStaging {
     store: SimStateStore,
     label: String,
@@ -329,6 +345,28 @@ impl Staging for SimStaging {
         held.extend_from_slice(data);
         Ok(())
     }
+
+    fn verify(&mut self) -> io::Result<()> {
+        let mut directory = self.store.call()?;
+        let held = directory.staged.entry(self.label.clone()).or_default();
+        for file in &self.files {
+            let bytes = held.entry(file.name.clone()).or_default();
+            if !is_whole(bytes, file) {
+                bytes.clear();
+                return Err(damaged(file));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_whole(bytes: &[u8], file: &SnapshotFile) -> bool {
+    bytes.len() as u64 == file.bytes && crc32c::crc32c(bytes) == file.crc
+}
+
+fn damaged(file: &SnapshotFile) -> io::Error {
+    let text = format!("file {} of the snapshot is damaged", file.name);
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bessemer_seam::state_store::{SnapshotFile, Staging};
 
-use super::manifest::{FILES_DIR, Manifest, invalid};
+use super::manifest::{FILES_DIR, Manifest, TABLE_ENDING, invalid};
 use crate::files::{self, Context};
 
 /// One per store: after another snapshot was begun, this one can no longer be installed.
@@ -24,6 +24,8 @@ pub struct RocksStaging {
     held: BTreeMap<String, u64>,
     /// The file last written to.
     open: Option<(String, File)>,
+    /// All is there, undamaged and durable.
+    verified: bool,
 }
 
 impl RocksStaging {
@@ -41,7 +43,28 @@ impl RocksStaging {
         for file in &manifest.files {
             held.insert(file.name.clone(), held_of(&files.join(&file.name), file)?);
         }
-        Ok(RocksStaging { dir, manifest, held, open: None })
+        Ok(RocksStaging { dir, manifest, held, open: None, verified: false })
+    }
+
+    /// Takes over, as links, the whole tables of the checkpoint or staging in `dir` that the
+    /// manifests say are the same and that are not held yet. Tables never change.
+    pub(super) fn adopt(&mut self, dir: &Path) -> io::Result<()> {
+        // Without a manifest nothing is known of the files.
+        let Some(theirs) = Manifest::read(dir).ok().flatten() else { return Ok(()) };
+        for file in &self.manifest.files {
+            let is_missing = self.held.get(&file.name) == Some(&0) && file.bytes > 0;
+            let is_table = file.name.ends_with(TABLE_ENDING);
+            if !is_missing || !is_table || theirs.file(&file.name) != Some(file) {
+                continue;
+            }
+            let (from, to) = (dir.join(FILES_DIR).join(&file.name), self.path_of(&file.name));
+            if fs::metadata(&from).is_ok_and(|found| found.len() == file.bytes) {
+                fs::remove_file(&to).context("remove", &to)?;
+                fs::hard_link(&from, &to).context("link", &to)?;
+                self.held.insert(file.name.clone(), file.bytes);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -52,10 +75,7 @@ impl RocksStaging {
         &self.manifest
     }
 
-    /// Checks that every file is whole and makes all durable. `InvalidInput` when bytes are
-    /// missing. `InvalidData` when a sum is wrong: the damaged files are dropped, to be received
-    /// again. Reads everything.
-    pub(super) fn verify(&self) -> io::Result<()> {
+    fn check_all(&self) -> io::Result<()> {
         let missing = |file: &&SnapshotFile| self.held(&file.name) != file.bytes;
         if let Some(file) = self.manifest.files.iter().find(missing) {
             return Err(invalid(format!(
@@ -131,6 +151,16 @@ impl Staging for RocksStaging {
             open.sync_all().context("sync the file", &path)?;
         }
         self.held.insert(file.to_owned(), held + length);
+        self.verified = false;
+        Ok(())
+    }
+
+    /// Also makes everything durable. `InvalidInput` when bytes are missing. Reads everything, once.
+    fn verify(&mut self) -> io::Result<()> {
+        if !self.verified {
+            self.check_all()?;
+            self.verified = true;
+        }
         Ok(())
     }
 }

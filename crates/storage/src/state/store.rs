@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bessemer_seam::state_store::{SnapshotFile, StateStore};
+use bessemer_seam::state_store::{SnapshotFile, Staging, StateStore};
 
 use super::checkpoint::{RocksCheckpoint, describe};
 use super::kv::{OpenMap, RocksKv};
@@ -54,9 +54,21 @@ struct Inner {
     /// The current state, while somebody has it open.
     open: Weak<OpenMap>,
     latest: Option<RocksCheckpoint>,
+    /// Number of the newest checkpoint; 0 when there is none.
+    newest: u64,
     /// Numbers no directory bears: larger than all before.
     next_state: u64,
     next_checkpoint: u64,
+}
+
+/// A state frozen under a number and a label. Its files go when it is dropped.
+#[derive(Debug)]
+pub struct RocksFrozen {
+    /// Number of the state it was taken from.
+    state: u64,
+    number: u64,
+    label: String,
+    dir: HeldDir,
 }
 
 impl RocksStore {
@@ -79,13 +91,15 @@ impl RocksStore {
         let checkpoint = checkpoint.map(|name| dir.join(CHECKPOINTS_DIR).join(name));
         let latest = checkpoint.map(RocksCheckpoint::find).transpose()?;
         sweep(dir, &pointer)?;
+        let newest = pointer.checkpoint.as_deref().and_then(number_of).unwrap_or(0);
         let inner = Inner {
             state: pointer.state,
             state_dir: Arc::new(HeldDir::kept(state_dir)),
             open: Weak::new(),
             latest,
             next_state: pointer.state + 1,
-            next_checkpoint: pointer.checkpoint.as_deref().and_then(number_of).unwrap_or(0) + 1,
+            newest,
+            next_checkpoint: newest + 1,
         };
         Ok(RocksStore {
             dir: dir.to_owned(),
@@ -106,21 +120,26 @@ impl RocksStore {
         (self.probe.lock().unwrap_or_else(PoisonError::into_inner))(_name);
     }
 
-    /// Makes a checkpoint under the next number; `fill` makes and fills its directory of files
-    /// and lists them. It is condemned until `switch` names it.
-    fn make_checkpoint(
-        &self,
-        inner: &mut Inner,
-        label: &str,
-        fill: impl FnOnce(&Path) -> io::Result<Vec<SnapshotFile>>,
-    ) -> io::Result<RocksCheckpoint> {
+    /// The directory of a checkpoint to be, under the next number. It is condemned until `switch`
+    /// names it.
+    fn next_checkpoint(&self, inner: &mut Inner, label: &str) -> io::Result<(u64, HeldDir)> {
+        let number = inner.next_checkpoint;
         let parent = self.dir.join(CHECKPOINTS_DIR);
-        let dir = HeldDir::condemned(parent.join(format!("{}-{label}", inner.next_checkpoint)));
+        let dir = HeldDir::condemned(parent.join(format!("{number}-{label}")));
         inner.next_checkpoint += 1;
         files::create_dir(dir.path())?;
-        let files = fill(&dir.path().join(FILES_DIR))?;
+        Ok((number, dir))
+    }
+
+    /// Writes the manifest of the checkpoint in `dir`, whose `files` are there.
+    fn write_manifest(
+        &self,
+        dir: HeldDir,
+        label: &str,
+        files: &[SnapshotFile],
+    ) -> io::Result<RocksCheckpoint> {
         self.step("checkpoint filled");
-        let manifest = Manifest::checked(label, &files)?;
+        let manifest = Manifest::checked(label, files)?;
         manifest.write(dir.path())?;
         self.step("checkpoint sealed");
         Ok(RocksCheckpoint::new(manifest, dir))
@@ -128,13 +147,20 @@ impl RocksStore {
 
     /// Lets `CURRENT` name state number `state` and `checkpoint`; the former newest checkpoint
     /// ends with its last holder.
-    fn switch(&self, inner: &mut Inner, state: u64, checkpoint: RocksCheckpoint) -> io::Result<()> {
+    fn switch(
+        &self,
+        inner: &mut Inner,
+        state: u64,
+        number: u64,
+        checkpoint: RocksCheckpoint,
+    ) -> io::Result<()> {
         // Kept before the rename: if that fails, either may be the one on disk.
         checkpoint.dir().keep();
         let name = checkpoint.dir().path().file_name().expect("it was made under a name");
         let name = name.to_str().expect("labels are ASCII").to_owned();
         Pointer { state, checkpoint: Some(name) }.write(&self.dir)?;
         inner.state = state;
+        inner.newest = number;
         if let Some(former) = inner.latest.replace(checkpoint) {
             former.dir().condemn();
         }
@@ -172,6 +198,7 @@ impl fmt::Debug for RocksStore {
 
 impl StateStore for RocksStore {
     type Kv = RocksKv;
+    type Frozen = RocksFrozen;
     type Checkpoint = RocksCheckpoint;
     type Staging = RocksStaging;
 
@@ -186,10 +213,9 @@ impl StateStore for RocksStore {
         Ok(kv)
     }
 
-    /// `label` is 1..=128 letters, digits, `-`, `_`, `.`, not beginning with a dot. Writes to
-    /// `kv` wait neither for the files' sums nor for their fsync, but their flush is shared.
-    /// Costs a flush and reading the files that are new since the checkpoint before.
-    fn checkpoint(&self, kv: &RocksKv, label: &str) -> io::Result<RocksCheckpoint> {
+    /// `label` is 1..=128 letters, digits, `-`, `_`, `.`, not beginning with a dot. Costs a flush
+    /// and a hard link per file.
+    fn freeze(&self, kv: &RocksKv, label: &str) -> io::Result<RocksFrozen> {
         Manifest::checked(label, &[])?;
         let mut inner = self.lock();
         let current = inner.open.upgrade();
@@ -199,14 +225,25 @@ impl StateStore for RocksStore {
                 kv.opened().path().display()
             )));
         }
-        let latest = inner.latest.clone();
-        let checkpoint = self.make_checkpoint(&mut inner, label, |files| {
-            kv.freeze(files)?;
-            describe(files, latest.as_ref())
-        })?;
         let state = inner.state;
-        self.switch(&mut inner, state, checkpoint.clone())?;
-        Ok(checkpoint)
+        let (number, dir) = self.next_checkpoint(&mut inner, label)?;
+        drop(inner);
+        kv.freeze(&dir.path().join(FILES_DIR))?;
+        Ok(RocksFrozen { state, number, label: label.to_owned(), dir })
+    }
+
+    /// Costs reading the files that are new since the checkpoint before.
+    fn seal(&self, frozen: RocksFrozen) -> io::Result<Option<RocksCheckpoint>> {
+        let RocksFrozen { state, number, label, dir } = frozen;
+        let latest = self.lock().latest.clone();
+        let files = describe(&dir.path().join(FILES_DIR), latest.as_ref())?;
+        let checkpoint = self.write_manifest(dir, &label, &files)?;
+        let mut inner = self.lock();
+        if inner.state != state || inner.newest > number {
+            return Ok(None);
+        }
+        self.switch(&mut inner, state, number, checkpoint.clone())?;
+        Ok(Some(checkpoint))
     }
 
     fn latest(&self) -> io::Result<Option<(String, RocksCheckpoint)>> {
@@ -215,25 +252,31 @@ impl StateStore for RocksStore {
     }
 
     /// Ends a staging of another label: there is one at a time. Resumes, also after a restart,
-    /// when `files` are the same as before.
+    /// when `files` are the same as before; takes over whole tables of the ended staging and of
+    /// the newest checkpoint.
     /// `InvalidInput` when `label` or a file's name is not a plain name.
     fn stage(&self, label: &str, files: &[SnapshotFile]) -> io::Result<RocksStaging> {
         let manifest = Manifest::checked(label, files)?;
-        let _inner = self.lock();
+        let inner = self.lock();
         let parent = self.dir.join(STAGING_DIR);
+        let mut staging = RocksStaging::resume(parent.join(label), manifest)?;
+        if let Some(latest) = &inner.latest {
+            staging.adopt(latest.dir().path())?;
+        }
         for name in files::names(&parent)? {
             if name != label {
+                staging.adopt(&parent.join(&name))?;
                 files::remove_dir(&parent.join(name))?;
             }
         }
-        RocksStaging::resume(parent.join(label), manifest)
+        Ok(staging)
     }
 
     /// `InvalidInput` when bytes are missing; `InvalidData` when a file's sum is wrong or the
     /// files are no state. After either, the former state is current still, and `stage` of the
     /// same label resumes with the files that were good. The former map stays readable to those
     /// who have it open; its files go with the last of them.
-    fn install(&self, staging: RocksStaging) -> io::Result<RocksKv> {
+    fn install(&self, mut staging: RocksStaging) -> io::Result<RocksKv> {
         staging.verify()?;
         self.step("verified");
         let mut inner = self.lock();
@@ -243,12 +286,11 @@ impl StateStore for RocksStore {
         let kv = RocksKv::open_dir(state_dir.clone(), &self.tuning, false)?;
         self.step("state opened");
         let manifest = staging.manifest();
-        let checkpoint = self.make_checkpoint(&mut inner, &manifest.label, |files| {
-            link_all(&staging.dir().join(FILES_DIR), files)?;
-            Ok(manifest.files.clone())
-        })?;
+        let (number, dir) = self.next_checkpoint(&mut inner, &manifest.label)?;
+        link_all(&staging.dir().join(FILES_DIR), &dir.path().join(FILES_DIR))?;
+        let checkpoint = self.write_manifest(dir, &manifest.label, &manifest.files)?;
         state_dir.keep();
-        self.switch(&mut inner, state, checkpoint)?;
+        self.switch(&mut inner, state, number, checkpoint)?;
         let former = std::mem::replace(&mut inner.state_dir, state_dir);
         former.condemn();
         inner.open = Arc::downgrade(kv.opened());

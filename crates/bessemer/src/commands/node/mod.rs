@@ -136,7 +136,7 @@ impl Running {
         .context("cannot start the log's threads")?;
         let runtime = TokioRuntime::new();
         let world = RealWorld::new(runtime.clone(), net);
-        let options = options(config, boot.count);
+        let options = options(config, &boot);
         let node = Node::start(world, options, log.clone(), state)
             .await
             .map_err(|e| ended(Exit::Fatal, format!("cannot start: {e}")))?;
@@ -190,9 +190,9 @@ impl Running {
     }
 }
 
-fn options(config: &NodeConfig, boot: bessemer_model::BootCount) -> NodeOptions {
+fn options(config: &NodeConfig, boot: &bessemer_storage::Boot) -> NodeOptions {
     let node = bessemer_model::NodeId(config.node_id);
-    let mut replica = ReplicaOptions::new(node, config.cluster_id.clone(), boot);
+    let mut replica = ReplicaOptions::new(node, config.cluster_id.clone(), boot.count, boot.data);
     replica.election_timeout_ms_min = config.election_ms_min;
     replica.election_timeout_ms_max = config.election_ms_max;
     replica.heartbeat_interval_ms = config.heartbeat_ms;

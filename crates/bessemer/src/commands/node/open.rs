@@ -3,7 +3,7 @@
 //! Not here: replay (crate `replica`). Everything blocks, so it runs off the async threads.
 
 use bessemer_log::{Log, LogOptions};
-use bessemer_model::NodeId;
+use bessemer_model::{DataId, NodeId};
 use bessemer_storage::disk::FileDisk;
 use bessemer_storage::{Boot, LOG_DIR, RocksStore, STATE_DIR, StorageOptions, open_boot};
 
@@ -31,7 +31,8 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         ended(Exit::Fatal, format!("cannot open {what} in {}: {error}", dir.display()))
     };
-    let boot = open_boot(dir, NodeId(config.node_id), &config.cluster_id)
+    let new_data = DataId(u64::from_le_bytes(random_bytes()));
+    let boot = open_boot(dir, NodeId(config.node_id), &config.cluster_id, new_data)
         .map_err(|e| failed("the node", &e))?;
     let disk = FileDisk::open(&dir.join(LOG_DIR)).map_err(|e| failed("the log", &e))?;
     let options = LogOptions {
