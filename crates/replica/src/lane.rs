@@ -39,8 +39,10 @@ pub(crate) fn serving<W: World>(shared: &Shared<W>) -> bool {
     let acked = openraft::async_runtime::watch::WatchReceiver::borrow_watched(&metrics)
         .last_quorum_acked
         .map(|acked| openraft::Instant::elapsed(&*acked));
-    // A leader that nobody acknowledged yet is so new that its lease still runs.
-    acked.is_none_or(|age| age < Duration::from_millis(shared.options.election_timeout_ms_max))
+    // Nobody may have acknowledged a new leader yet: its lease runs from its election.
+    let since = shared.role.get().since;
+    let age = acked.unwrap_or_else(|| shared.runtime.elapsed().saturating_sub(since));
+    age < Duration::from_millis(shared.options.election_timeout_ms_max)
 }
 
 /// Where parts go at the moment.

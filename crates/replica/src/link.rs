@@ -112,6 +112,10 @@ fn admissible<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Resu
     if hello.to != shared.options.node || hello.from == hello.to || !named {
         return Err(Refusal::WrongNode);
     }
+    if shared.role.leading() {
+        // What is remembered may be a second old.
+        crate::watch::remember(shared);
+    }
     if shared.peers.admit(hello) { Ok(()) } else { Err(Refusal::PeerWentBack) }
 }
 

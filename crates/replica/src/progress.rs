@@ -59,10 +59,9 @@ impl Progress {
         self.changed.notify();
     }
 
-    /// Completes once the entry at `index` is applied here. Cancel-safe; a cancelled wait leaves
-    /// a dead waiter behind until that index is applied.
+    /// Completes once the entry at `index` is applied here. Cancel-safe.
     pub async fn reached(&self, index: LogIndex) {
-        let receiver = {
+        let (receiver, key) = {
             let mut inner = lock(&self.inner);
             if inner.applied.index >= index {
                 return;
@@ -71,12 +70,25 @@ impl Progress {
             let key = (index, inner.next_waiter);
             let (sender, receiver) = oneshot::channel();
             inner.waiters.insert(key, sender);
-            receiver
+            (receiver, key)
         };
+        let _place = Place { progress: self, key };
         if receiver.await.is_err() {
             // The replica is gone: nothing is ever applied again.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// A waiter's entry, as long as it waits.
+struct Place<'a> {
+    progress: &'a Progress,
+    key: (LogIndex, u64),
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.progress.inner).waiters.remove(&self.key);
     }
 }
 
@@ -97,5 +109,15 @@ mod tests {
         progress.set(at(5));
         assert_eq!(five.now_or_never(), Some(()));
         assert_eq!(progress.reached(LogIndex(3)).now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_waiter_that_gives_up_leaves_nothing_behind() {
+        let progress = Progress::default();
+        for _ in 0..10 {
+            let mut waiting = Box::pin(progress.reached(LogIndex(5)));
+            assert_eq!((&mut waiting).now_or_never(), None);
+        }
+        assert!(lock(&progress.inner).waiters.is_empty());
     }
 }

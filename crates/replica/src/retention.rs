@@ -97,8 +97,9 @@ pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
 }
 
 async fn purge<W: World>(shared: &Arc<Shared<W>>, held_bytes: u64) {
-    let mut upto = shared.retention.purgeable();
-    if held_bytes <= shared.options.log_bytes_max {
+    let bytes_max = shared.options.log_bytes_max;
+    let mut upto = shared.retention.purgeable(held_bytes, bytes_max);
+    if held_bytes <= bytes_max {
         upto = upto.min(needed(shared));
     }
     let held_from = shared.group_log.state().first.unwrap_or(u64::MAX);

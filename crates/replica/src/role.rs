@@ -3,6 +3,7 @@
 //! Not here: elections (openraft). Written by the role task, read by everyone.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bessemer_model::NodeId;
 
@@ -17,6 +18,8 @@ pub(crate) struct Role {
     pub term: u64,
     /// This node leads.
     pub leading: bool,
+    /// When this began, by the node's elapsed time.
+    pub since: Duration,
     /// Grows with each change of the above.
     pub generation: u64,
 }
@@ -41,7 +44,8 @@ impl RoleCell {
     pub fn set(&self, new: Role) -> bool {
         {
             let mut role = lock(&self.role);
-            let same = Role { generation: role.generation, ..new.clone() } == *role;
+            let Role { since, generation, .. } = *role;
+            let same = Role { since, generation, ..new.clone() } == *role;
             if same {
                 return false;
             }

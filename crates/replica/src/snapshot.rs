@@ -209,12 +209,20 @@ impl<W: World> Retention<W> {
         inner.flushed = inner.flushed.max(index);
     }
 
-    /// Highest index that may be purged as far as this node alone goes; 0 is none.
-    pub fn purgeable(&self) -> LogIndex {
+    /// Highest index that may be purged as far as this node alone goes, when its log holds
+    /// `held_bytes`; 0 is none. Above `bytes_max` what is kept in any case is not kept any more,
+    /// above twice as much neither is what a slow transfer will need after it.
+    pub fn purgeable(&self, held_bytes: u64, bytes_max: u64) -> LogIndex {
         let inner = lock(&self.inner);
         let current = inner.current.as_ref().map_or(LogIndex(0), Current::index);
-        let sending = inner.sending.values().min().copied().unwrap_or(LogIndex(u64::MAX));
-        current.min(inner.flushed).min(sending).min(inner.growth.keep_from())
+        let mut upto = current.min(inner.flushed);
+        if held_bytes <= bytes_max {
+            upto = upto.min(inner.growth.keep_from());
+        }
+        if held_bytes <= bytes_max.saturating_mul(2) {
+            upto = inner.sending.values().fold(upto, |upto, index| upto.min(*index));
+        }
+        upto
     }
 
     /// Marks a snapshot as being sent until the guard drops.

@@ -82,6 +82,7 @@ fn role_of<W: World>(shared: &Shared<W>, metrics: &RaftServerMetrics<Types<W::Rt
         },
         term: metrics.vote.leader_id.term,
         leading,
+        since: shared.runtime.elapsed(),
         generation: 0,
     }
 }
@@ -152,7 +153,7 @@ async fn steer<W: World>(shared: &Arc<Shared<W>>, given_away: &mut Option<Durati
 }
 
 /// The leader remembers what each peer is known to hold durably and committed.
-fn remember<W: World>(shared: &Shared<W>) {
+pub(crate) fn remember<W: World>(shared: &Shared<W>) {
     let metrics = metrics_of(shared);
     let (Some(replication), Some(committed)) = (metrics.replication, metrics.local_committed)
     else {

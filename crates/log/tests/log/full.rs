@@ -90,6 +90,25 @@ fn a_purge_gets_through_a_full_disk_and_makes_room() {
 }
 
 #[test]
+fn votes_that_nothing_waits_before_use_half_of_the_room_kept_for_purges() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity_bytes(4 * options().segment_bytes);
+    let (log, _) = Log::open(disk.clone(), options()).unwrap();
+    let mut model = Model::new(empty());
+    model.append(&log.group(GROUPS[0]), vec![vec![1; 100]]);
+    while !log.stats().disk_full {
+        model.vote(&log.group(GROUPS[0]), vec![model.states.len() as u8; 20]);
+        log.drain().unwrap();
+        log.upkeep().unwrap();
+    }
+    let end = u64::from(log.durable().offset);
+    let kept = options().segment_bytes / 8;
+    assert!(end > options().segment_bytes - kept, "votes stop at {end}");
+    model.purge(&log.group(GROUPS[0]), 1, b"purge".to_vec());
+    assert!(log.drain().unwrap(), "there is room for a purge after {end}");
+}
+
+#[test]
 fn a_log_on_a_full_disk_opens_again_and_again_and_can_still_purge() {
     let disk = MemoryDisk::default();
     let (_, mut model) = full_log(&disk);

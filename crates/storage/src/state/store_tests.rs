@@ -234,6 +234,56 @@ fn a_staging_of_other_files_begins_anew_and_ends_the_former() {
 }
 
 #[test]
+fn whole_tables_of_the_former_staging_are_kept_and_judged_by_their_sums() {
+    let source = tempfile::tempdir().unwrap();
+    let snapshot = snapshot_of_two(source.path());
+    let is_table = |name: &str| name.ends_with(".sst");
+    let table = snapshot.files().iter().find(|file| is_table(&file.name)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_one(dir.path());
+    received(&store, &snapshot);
+    let mut staging = store.stage("t10", snapshot.files()).unwrap();
+    for file in snapshot.files() {
+        let held = if is_table(&file.name) { file.bytes } else { 0 };
+        assert_eq!(staging.held(&file.name), held, "{}", file.name);
+    }
+    let path = dir.path().join("staging/t10/files").join(&table.name);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(transfer(&snapshot, &mut staging, usize::MAX));
+    assert_eq!(staging.verify().unwrap_err().kind(), ErrorKind::InvalidData);
+    let mut staging = store.stage("t10", snapshot.files()).unwrap();
+    assert_eq!(staging.held(&table.name), 0);
+    assert!(transfer(&snapshot, &mut staging, usize::MAX));
+    staging.verify().unwrap();
+    assert_eq!(get(&store.install(staging).unwrap(), "k").as_deref(), Some("two"));
+    // The installed snapshot is the newest checkpoint: its tables need not come again.
+    let again = store.stage("t11", snapshot.files()).unwrap();
+    assert_eq!(again.held(&table.name), table.bytes);
+}
+
+#[test]
+fn what_was_frozen_before_an_install_or_a_newer_checkpoint_never_becomes_one() {
+    let source = tempfile::tempdir().unwrap();
+    let snapshot = snapshot_of_two(source.path());
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_one(dir.path());
+    let kv = store.open().unwrap();
+    let old = store.freeze(&kv, "t2").unwrap();
+    store.checkpoint(&kv, "t3").unwrap();
+    assert!(store.seal(old).unwrap().is_none());
+    assert_eq!(store.latest().unwrap().unwrap().0, "t3");
+    let frozen = store.freeze(&kv, "t4").unwrap();
+    put(&kv, "later", "yes");
+    drop(store.install(received(&store, &snapshot)).unwrap());
+    assert!(store.seal(frozen).unwrap().is_none());
+    assert_eq!(store.latest().unwrap().unwrap().0, "t9");
+    drop(kv);
+    assert_eq!(directories(dir.path()), (1, 1, 0));
+}
+
+#[test]
 fn writes_that_do_not_continue_a_file_are_refused() {
     let source = tempfile::tempdir().unwrap();
     let snapshot = snapshot_of_two(source.path());
