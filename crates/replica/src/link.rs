@@ -97,6 +97,10 @@ pub(crate) async fn dial<W: World>(
         let mut link = Link { sender, receiver, group: shared.options.group };
         match link.ask(&Message::Hello(hello(shared, peer))).await? {
             Message::Welcome(welcome) if admissible(shared, &welcome, peer).is_ok() => Ok(link),
+            Message::Refused(Refusal::PeerWentBack) => {
+                shared.peers.refused_by(peer);
+                Err(unexpected(&Message::Refused(Refusal::PeerWentBack)))
+            }
             other => Err(unexpected(&other)),
         }
     };

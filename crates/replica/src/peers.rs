@@ -31,6 +31,8 @@ struct Inner {
     /// Every node id that was ever a member: none is used twice.
     seen: BTreeSet<u64>,
     changed: bool,
+    /// Peers that refuse this node for what it lost.
+    refused_by: BTreeSet<NodeId>,
 }
 
 #[derive(Default)]
@@ -62,6 +64,18 @@ impl PeerMemory {
             inner.changed = true;
         }
         true
+    }
+
+    /// `peer` refuses this node, since its disk lost data. Tells the operator once for each peer.
+    pub fn refused_by(&self, peer: NodeId) {
+        if lock(&self.inner).refused_by.insert(peer) {
+            tracing::error!(
+                %peer,
+                "the peer refuses this node: its disk lost data that it once had, so it may not \
+                 vote or serve again; take its place with a new node id and an empty data \
+                 directory (bessemer cluster replace)",
+            );
+        }
     }
 
     /// Remembers that `peer` holds everything up to `index`, which is committed.

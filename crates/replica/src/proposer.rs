@@ -23,6 +23,9 @@ pub(crate) type Answer = Result<Outcome, Failure>;
 /// Bytes a project may add to a part before the next project's turn (deficit round robin).
 const TURN_BYTES: usize = 16 << 10;
 
+/// An election takes less than this many times `leaderless_ms_max`.
+const UNKNOWN_TIMES: u32 = 3;
+
 const OPEN: u8 = 0;
 const SEQUENCED: u8 = 1;
 const WITHDRAWN: u8 = 2;
@@ -51,7 +54,8 @@ struct Pending {
 struct Outstanding {
     seq: u64,
     part: Arc<Vec<u8>>,
-    answers: Vec<oneshot::Sender<Answer>>,
+    /// `None` once the callers were told that the outcome is unknown.
+    answers: Option<Vec<oneshot::Sender<Answer>>>,
 }
 
 /// What one project has open.
@@ -171,7 +175,7 @@ impl Proposer {
     }
 
     /// The lane task says whether there is a way to a leader. Without one for too long, all that
-    /// has no place fails.
+    /// has no place fails; after `UNKNOWN_TIMES` as long, the outcome of the rest is unknown.
     pub fn set_reachable(&self, reachable: bool, now: Duration) {
         let failed = {
             let mut state = lock(&self.state);
@@ -183,6 +187,23 @@ impl Proposer {
             if !self.is_leaderless(&state, now) { return } else { take_open(&mut state) }
         };
         fail(failed, NotDone::NoLeader);
+        self.give_up_answers(now);
+    }
+
+    fn give_up_answers(&self, now: Duration) {
+        let mut state = lock(&self.state);
+        let hopeless = self.leaderless_max * UNKNOWN_TIMES;
+        let since = state.leaderless_since.unwrap_or(now);
+        if now.saturating_sub(since) < hopeless {
+            return;
+        }
+        let given_up: Vec<_> =
+            state.outstanding.iter_mut().filter_map(|part| part.answers.take()).collect();
+        drop(state);
+        for answer in given_up.into_iter().flatten() {
+            // A caller whose patience ended is gone.
+            let _ = answer.send(Err(Failure::Unknown));
+        }
     }
 
     /// A leader became known: the way to it gets its time, however long there was none.
@@ -216,6 +237,7 @@ impl Proposer {
         let lane = LaneSeq { node: self.node, boot: self.boot, seq };
         let part = Arc::new(join_part(Some(lane), &requests));
         state.outstanding_bytes += part.len();
+        let answers = Some(answers);
         state.outstanding.push_back(Outstanding { seq, part: part.clone(), answers });
         Some((seq, part))
     }
@@ -293,7 +315,7 @@ impl Proposer {
                     PartResult::Fresh(results) => {
                         let done = settle(&mut state, lane.seq);
                         state.progress_at = now;
-                        answered.push((done.map(|done| done.answers), results));
+                        answered.push((done.and_then(|done| done.answers), results));
                     }
                     PartResult::Gap { .. } => state.gap = true,
                     // It was applied before, and answered then.
@@ -328,7 +350,7 @@ impl Proposer {
                 unknown.extend(settle(&mut state, seq));
             }
         }
-        for answer in unknown.into_iter().flat_map(|part| part.answers) {
+        for answer in unknown.into_iter().filter_map(|part| part.answers).flatten() {
             let _ = answer.send(Err(Failure::Unknown));
         }
         self.event.notify();

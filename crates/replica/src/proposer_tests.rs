@@ -146,6 +146,21 @@ fn without_a_leader_for_too_long_open_requests_fail_and_placed_ones_stay() {
 }
 
 #[test]
+fn without_a_leader_for_much_too_long_outcomes_are_unknown_and_parts_stay() {
+    let proposer = proposer(|options| options.leaderless_ms_max = 1_000);
+    let mut placed = queue(&proposer, "a", 3);
+    proposer.pack().unwrap();
+    proposer.set_reachable(false, T0);
+    proposer.set_reachable(false, Duration::from_millis(2_999));
+    assert!((&mut placed.answer).now_or_never().is_none());
+    proposer.set_reachable(false, Duration::from_millis(3_000));
+    assert_eq!((&mut placed.answer).now_or_never().unwrap(), Ok(Err(Failure::Unknown)));
+    assert_eq!(proposer.outstanding_after(0).map(|(seq, _)| seq), Some(1));
+    proposer.told(vec![told(1, PartResult::Fresh(vec![Ok(Outcome::Done)]))], T0);
+    assert!(!proposer.busy());
+}
+
+#[test]
 fn outstanding_parts_are_found_again_in_order() {
     let proposer = proposer(|_| ());
     for _ in 0..3 {
