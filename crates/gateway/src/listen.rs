@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
-use crate::limits::HttpOptions;
+use crate::limits::{BodyReader, HttpOptions};
 use crate::metrics::DoorMetrics;
 use crate::wire::{Slot, Tracked, Wire};
 use crate::{ironmq, native};
@@ -43,9 +43,10 @@ struct Doors {
 
 impl Doors {
     fn new(service: Arc<Service>, metrics: Arc<DoorMetrics>, options: Arc<HttpOptions>) -> Doors {
+        let bodies = Arc::new(BodyReader::new(options));
         Doors {
-            iron: ironmq::router(service.clone(), metrics.clone(), options.clone()),
-            native: native::router(service, metrics, options),
+            iron: ironmq::router(service.clone(), metrics.clone(), bodies.clone()),
+            native: native::router(service, metrics, bodies),
         }
     }
 

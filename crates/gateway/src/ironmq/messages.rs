@@ -70,8 +70,9 @@ struct ReserveBody {
     delete: Option<bool>,
 }
 
-pub(super) async fn reserve(call: Call) -> Result<Reply, Refusal> {
-    let body: ReserveBody = parse(&call.body)?;
+pub(super) async fn reserve(mut call: Call) -> Result<Reply, Refusal> {
+    // Taken, so that what may wait for long holds no body.
+    let body: ReserveBody = parse(&std::mem::take(&mut call.body))?;
     let ask = Reserve {
         count: body.n.count().unwrap_or(1),
         timeout: body.timeout.seconds(),
