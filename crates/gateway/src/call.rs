@@ -99,7 +99,7 @@ impl Door {
             Err(_) => return Err(Refusal::Bad("The path is not UTF-8".into())),
         };
         let (parts, body) = request.into_parts();
-        let query = Query::parse(parts.uri.query().unwrap_or(""));
+        let query = Query::parse(parts.uri.query().unwrap_or(""))?;
         let token = (self.bearer)(&parts.headers, &query);
         let caller = self.service.authenticate(token.as_deref()).await?;
         let key = idempotency_key(&parts.headers)?;
@@ -199,12 +199,14 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// `+` is a space here, unlike in a path.
-    pub fn parse(query: &str) -> Query {
-        let pairs = form_urlencoded::parse(query.as_bytes());
-        Query {
-            pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+    /// `+` is a space here, unlike in a path. What is not UTF-8 is refused, as in a path.
+    pub fn parse(query: &str) -> Result<Query, Refusal> {
+        if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Refusal::Bad("The query is not UTF-8".into()));
         }
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        Ok(Query { pairs })
     }
 
     /// The first value of `name`; an empty one is not given.

@@ -9,3 +9,4 @@ mod iron_quirks;
 mod native;
 mod ops;
 mod proto;
+mod refusals;

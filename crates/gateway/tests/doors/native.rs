@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Server};
 
 /// Checks a problem document and gives its code.
-fn problem(answer: &Answer, status: u16) -> String {
+pub fn problem(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let problem = answer.json();
