@@ -39,7 +39,8 @@ async fn a_half_sent_head_is_cut_off() {
 async fn a_half_sent_body_is_408_and_changes_nothing() {
     let body_timeout = Duration::from_millis(50);
     let server = with(HttpOptions { body_timeout, ..HttpOptions::default() }).await;
-    let whole = request("POST", "/3/projects/p/queues/q/messages", &[], r#"{"messages":[]}"#);
+    let body = r#"{"messages":[{"body":"a"}]}"#;
+    let whole = request("POST", "/3/projects/p/queues/q/messages", &[], body);
     let answer = server.raw(&whole[..whole.len() - 3]).await;
     assert_eq!(answer.status, 408);
     let mut stream = server.connect().await;
