@@ -141,3 +141,29 @@ async fn a_query_that_is_no_text_is_refused() {
     let listed = server.iron("GET", "?prefix=%71&x=%EF%BF%BD&y=%zz", "").await;
     assert_eq!(listed.json(), json!({"queues": [{"name": "q"}]}), "what is text is taken");
 }
+
+/// What is missing comes before what was not named, and the role before both.
+#[tokio::test]
+async fn touch_and_release_without_a_reservation_say_first_what_is_missing() {
+    let (server, id, _) = held().await;
+    let new = NewToken { name: "".into(), role: Role::Reader, expires_at: None };
+    let project = &server.world.project;
+    let reader = server.world.service.create_token(&Caller::Admin, project, new, None).await;
+    let reader = format!("OAuth {}", reader.expect("minted").token);
+    for verb in ["touch", "release"] {
+        for (status, path) in [
+            (404, format!("/3/projects/none/queues/q/messages/{id}/{verb}")),
+            (404, format!("/3/projects/p/queues/none/messages/{id}/{verb}")),
+            (404, format!("{Q}/messages/1999999999999999999/{verb}")),
+            (404, format!("{Q}/messages/x/{verb}")),
+            (400, format!("{Q}/messages/{id}/{verb}")),
+        ] {
+            for body in ["", "{}", r#"{"reservation_id":""}"#, r#"{"reservation_id":null}"#] {
+                server.refuses(status, "POST", &path, body).await;
+            }
+        }
+        let path = format!("{Q}/messages/{id}/{verb}");
+        let as_reader = request("POST", &path, &[("Authorization", &reader)], "{}");
+        server.refuses_raw(403, &as_reader).await;
+    }
+}
