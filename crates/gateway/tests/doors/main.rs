@@ -10,3 +10,4 @@ mod native;
 mod ops;
 mod proto;
 mod refusals;
+mod retry_keys;

@@ -1,5 +1,7 @@
 //! `/v1`: the native JSON API.
 
+use std::sync::atomic::Ordering;
+
 use bessemer_model::{NodeId, Quota};
 use bessemer_seam::consensus::MembershipChange;
 use serde_json::{Value, json};
@@ -268,6 +270,11 @@ async fn the_cluster_is_shown_and_changed_for_its_operator() {
     assert_eq!(asked[0], MembershipChange::Join { node: NodeId(2), peer_address, http_address });
     let odd = server.call("POST", "/v1/cluster/leave", "{}").await;
     assert_eq!(problem(&odd, 400), "RequestMalformed");
+    server.world.node.no_leader.store(true, Ordering::SeqCst);
+    let early = server.call("POST", "/v1/cluster/transfer", r#"{"node":3}"#).await;
+    assert_eq!(problem(&early, 503), "NoLeader");
+    assert_eq!(early.header("retry-after"), Some("1"));
+    assert_eq!(server.world.node.membership().len(), 4, "nothing more was asked");
 }
 
 #[tokio::test]
