@@ -59,6 +59,33 @@ async fn a_project_from_creation_to_deletion() {
 }
 
 #[tokio::test]
+async fn a_project_is_made_under_a_given_id() {
+    let server = Server::start().await;
+    let create = async |id: &str, name: &str| {
+        let body = json!({"id": id, "name": name}).to_string();
+        server.call("POST", "/v1/projects", &body).await
+    };
+    // As Alpakka's tests have them, and the longest.
+    for id in ["-1923456", "a", &"p".repeat(64)] {
+        let created = create(id, "given").await;
+        assert_eq!((created.status, &created.json()["id"]), (201, &json!(id)), "{created:?}");
+        let path = format!("/3/projects/{id}/queues/q");
+        assert_eq!(server.call("PUT", &path, "").await.status, 200);
+        assert_eq!(problem(&create(id, "again").await, 409), "ProjectExists");
+        assert_eq!(server.call("GET", &path, "").await.status, 200, "the queue is still there");
+    }
+    for id in ["", &"p".repeat(65)] {
+        assert_eq!(problem(&create(id, "given").await, 400), "LengthOutOfRange");
+    }
+    let body = r#"{"id":"keyed","name":"given"}"#;
+    for _ in 0..2 {
+        let key = [("Idempotency-Key", "k")];
+        let created = server.call_with("POST", "/v1/projects", &key, body).await;
+        assert_eq!((created.status, &created.json()["id"]), (201, &json!("keyed")));
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_shown_once_and_bounds_its_bearer() {
     let server = Server::start().await;
     let created = v1(&server, "POST", "/tokens", json!({"role": "member", "name": "ci"})).await;
