@@ -171,7 +171,7 @@ async fn one_connection_too_many_is_told_so() {
     let mut second = server.connect().await;
     let answer = read_answer(&mut second).await.expect("an answer");
     assert_eq!(answer.status, 503);
-    assert!(answer.msg().contains("nothing was done"));
+    assert!(answer.msg().contains("not taken"));
     drop(first);
     until(async || open_connections(&server).await == 0).await;
     assert_eq!(server.iron("GET", "/q", "").await.status, 200);
