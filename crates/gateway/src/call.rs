@@ -11,10 +11,9 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::response::Response;
 use bessemer_model::{MessageId, ProjectId, QueueName};
 use bessemer_service::{Caller, Freshness, Service, Undo};
-use bytes::Bytes;
 use http::{HeaderMap, Request};
 
-use crate::limits::{HttpOptions, read_body};
+use crate::limits::{BodyReader, HeldBody};
 use crate::metrics::DoorMetrics;
 use crate::reply::Reply;
 use crate::respond::{DoorKind, Refusal, refuse};
@@ -29,7 +28,7 @@ pub(crate) struct Door {
     pub kind: DoorKind,
     pub service: Arc<Service>,
     pub metrics: Arc<DoorMetrics>,
-    pub options: Arc<HttpOptions>,
+    pub bodies: Arc<BodyReader>,
     /// Finds the token of a request.
     pub bearer: fn(&HeaderMap, &Query) -> Option<String>,
 }
@@ -39,7 +38,7 @@ pub(crate) struct Call {
     pub service: Arc<Service>,
     pub caller: Caller,
     pub query: Query,
-    pub body: Bytes,
+    pub body: HeldBody,
     /// The `Idempotency-Key`, if any.
     pub key: Option<String>,
     names: Vec<(String, String)>,
@@ -100,11 +99,11 @@ impl Door {
             Err(_) => return Err(Refusal::Bad("The path is not UTF-8".into())),
         };
         let (parts, body) = request.into_parts();
-        let query = Query::parse(parts.uri.query().unwrap_or(""));
+        let query = Query::parse(parts.uri.query().unwrap_or(""))?;
         let token = (self.bearer)(&parts.headers, &query);
         let caller = self.service.authenticate(token.as_deref()).await?;
         let key = idempotency_key(&parts.headers)?;
-        let body = read_body(&parts.headers, body, &self.options).await?;
+        let body = self.bodies.read(&parts.headers, body).await?;
         let slot = parts.extensions.get::<Slot>().cloned();
         Ok(Call { service: self.service.clone(), caller, query, body, key, names, slot })
     }
@@ -200,12 +199,14 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// `+` is a space here, unlike in a path.
-    pub fn parse(query: &str) -> Query {
-        let pairs = form_urlencoded::parse(query.as_bytes());
-        Query {
-            pairs: pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+    /// `+` is a space here, unlike in a path. What is not UTF-8 is refused, as in a path.
+    pub fn parse(query: &str) -> Result<Query, Refusal> {
+        if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Refusal::Bad("The query is not UTF-8".into()));
         }
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        Ok(Query { pairs })
     }
 
     /// The first value of `name`; an empty one is not given.

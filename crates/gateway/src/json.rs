@@ -5,6 +5,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use bessemer_model::Rejection;
+use bessemer_model::rejection::Counted;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::respond::Refusal;
@@ -30,6 +32,18 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// A list of at most `MAX` entries; the next one ends the reading, so memory stays small.
 #[derive(Debug)]
 pub(crate) struct Capped<T, const MAX: usize>(pub Vec<T>);
+
+impl<T, const MAX: usize> Capped<T, MAX> {
+    /// The entries, at least one. Refuses none of them as the log refuses too many.
+    pub fn some(self, what: Counted) -> Result<Vec<T>, Refusal> {
+        match self.0.is_empty() {
+            false => Ok(self.0),
+            true => {
+                Err(Rejection::CountOutOfRange { what, count: 0, count_max: MAX as u64 }.into())
+            }
+        }
+    }
+}
 
 impl<T, const MAX: usize> Default for Capped<T, MAX> {
     fn default() -> Self {

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
-use crate::limits::HttpOptions;
+use crate::limits::{BodyReader, HttpOptions};
 use crate::metrics::DoorMetrics;
 use crate::wire::{Slot, Tracked, Wire};
 use crate::{ironmq, native};
@@ -30,9 +30,9 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// The answer to a connection over the cap: certainly nothing was applied.
 const OVER_CAP: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    Content-Type: application/json\r\nContent-Length: 61\r\nRetry-After: 1\r\n\
+    Content-Type: application/json\r\nContent-Length: 71\r\nRetry-After: 1\r\n\
     Connection: close\r\n\r\n\
-    {\"msg\":\"Too many connections; nothing was done, try later\"}\r\n";
+    {\"msg\":\"Too many connections; this request was not taken, try later\"}\r\n";
 
 /// Both doors behind one port.
 #[derive(Clone)]
@@ -43,9 +43,10 @@ struct Doors {
 
 impl Doors {
     fn new(service: Arc<Service>, metrics: Arc<DoorMetrics>, options: Arc<HttpOptions>) -> Doors {
+        let bodies = Arc::new(BodyReader::new(options));
         Doors {
-            iron: ironmq::router(service.clone(), metrics.clone(), options.clone()),
-            native: native::router(service, metrics, options),
+            iron: ironmq::router(service.clone(), metrics.clone(), bodies.clone()),
+            native: native::router(service, metrics, bodies),
         }
     }
 
@@ -146,7 +147,9 @@ fn connect(
         .serve_connection(TokioIo::new(wire), answer)
 }
 
-/// Tells a connection over the cap to come back, if it can be told at once.
+/// Tells a connection over the cap to come back, and closes it with its request unread. When the
+/// request comes after that, the kernel answers it with a reset, and the client may see that
+/// instead: either way it was not taken.
 fn turn_away(stream: TcpStream) {
     let _ = stream.try_write(OVER_CAP);
 }

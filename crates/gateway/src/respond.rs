@@ -7,6 +7,7 @@
 use std::fmt;
 
 use axum::response::Response;
+use bessemer_model::rejection::Quotum;
 use bessemer_model::{NotDone, Rejection};
 use bessemer_seam::consensus::MembershipError;
 use bessemer_service::ServiceError;
@@ -77,6 +78,9 @@ impl Refusal {
             Refusal::Service(ServiceError::Unknown) => "OutcomeUnknown",
             Refusal::Service(ServiceError::TooManyWaiters { .. }) => "TooManyWaiters",
             Refusal::Service(ServiceError::WaitOutOfRange { .. }) => "WaitOutOfRange",
+            Refusal::Service(ServiceError::Membership(MembershipError::NotLeader {
+                leader: None,
+            })) => "NoLeader",
             Refusal::Service(ServiceError::Membership(_)) => "MembershipUnchanged",
             Refusal::Service(ServiceError::Damaged(_)) => "NodeDamaged",
             Refusal::Bad(_) => "RequestMalformed",
@@ -118,8 +122,11 @@ fn status_of(error: &ServiceError, door: DoorKind) -> StatusCode {
         ServiceError::WaitOutOfRange { .. } => StatusCode::BAD_REQUEST,
         ServiceError::Membership(MembershipError::UnknownNode { .. }) => StatusCode::NOT_FOUND,
         ServiceError::Membership(MembershipError::Unknown) => StatusCode::INTERNAL_SERVER_ERROR,
+        ServiceError::Membership(MembershipError::NotLeader { leader: None }) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ServiceError::Membership(
-            MembershipError::NotLeader { .. }
+            MembershipError::NotLeader { leader: Some(_) }
             | MembershipError::NodeExists { .. }
             | MembershipError::LastVoter
             | MembershipError::InProgress,
@@ -144,6 +151,10 @@ fn status_of_rejection(rejection: &Rejection, door: DoorKind) -> StatusCode {
         | Rejection::DeadLetterUnnamed { .. }
         | Rejection::DeadLetterLoop { .. }
         | Rejection::TransactionMember => StatusCode::BAD_REQUEST,
+        // Keys go by themselves: later there is room. In the IronMQ API every limit is 403.
+        Rejection::OverQuota { what: Quotum::RetryKeys, .. } if door == DoorKind::Native => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         Rejection::OverQuota { .. } => StatusCode::FORBIDDEN,
         Rejection::RetryKeyMismatch => match door {
             // The IronMQ API has no 422.

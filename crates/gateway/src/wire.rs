@@ -144,6 +144,8 @@ pub(crate) struct Wire {
     read_until: Instant,
     /// Set while the client takes nothing.
     write_until: Option<Instant>,
+    /// Set from the first byte the client was not ready for until it has them all.
+    answer_until: Option<Instant>,
     read_alarm: Pin<Box<Sleep>>,
     write_alarm: Pin<Box<Sleep>>,
 }
@@ -153,13 +155,25 @@ impl Wire {
         let read_until = Instant::now() + options.head_timeout;
         let read_alarm = Box::pin(sleep_until(read_until));
         let write_alarm = Box::pin(sleep_until(read_until));
-        Wire { stream, slot, options, read_until, write_until: None, read_alarm, write_alarm }
+        Wire {
+            stream,
+            slot,
+            options,
+            read_until,
+            write_until: None,
+            answer_until: None,
+            read_alarm,
+            write_alarm,
+        }
     }
 
-    /// The stream would not take more. Fails once it took nothing for too long.
+    /// The stream would not take more. Fails once it took nothing for too long, or the whole
+    /// answer takes too long.
     fn stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let until =
-            *self.write_until.get_or_insert_with(|| Instant::now() + self.options.write_timeout);
+        let now = Instant::now();
+        let write_until = *self.write_until.get_or_insert(now + self.options.write_timeout);
+        let answer_until = *self.answer_until.get_or_insert(now + self.options.answer_timeout);
+        let until = write_until.min(answer_until);
         poll_alarm(&mut self.write_alarm, until, "the client does not read its answer", cx)
     }
 }
@@ -247,6 +261,7 @@ impl AsyncWrite for Wire {
     /// Called by hyper when its own buffer is empty: then the kernel has the whole answer.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.answer_until = None;
         if self.slot.flushed() {
             let this = &mut *self;
             this.read_until = Instant::now() + this.options.idle_timeout;

@@ -232,6 +232,9 @@ impl Consensus for TestNode {
         change: MembershipChange,
         _: Duration,
     ) -> BoxFuture<'_, Result<(), MembershipError>> {
+        if self.no_leader.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(MembershipError::NotLeader { leader: None })));
+        }
         let last = matches!(change, MembershipChange::Leave { node } if node == ME);
         lock(&self.membership).push(change);
         Box::pin(std::future::ready(if last { Err(MembershipError::LastVoter) } else { Ok(()) }))

@@ -30,16 +30,25 @@ pub enum NotDone {
     TooLarge,
 }
 
+/// Speaks of this request alone: an earlier one under the same key may well have been applied.
 impl fmt::Display for NotDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NotDone::NoLeader => "The cluster has no leader now; nothing was done, try again",
-            NotDone::Overloaded => "The node is overloaded; nothing was done, try again later",
-            NotDone::DiskFull => {
-                "The disk is nearly full; nothing was done, delete messages or add space"
+            NotDone::NoLeader => {
+                "The cluster has no leader now; this request was not taken, try again"
             }
-            NotDone::ShuttingDown => "The node is shutting down; nothing was done, try again",
-            NotDone::TooLarge => "The request is too large; nothing was done, send it in parts",
+            NotDone::Overloaded => {
+                "The node is overloaded; this request was not taken, try again later"
+            }
+            NotDone::DiskFull => {
+                "The disk is nearly full; this request was not taken, delete messages or add space"
+            }
+            NotDone::ShuttingDown => {
+                "The node is shutting down; this request was not taken, try again"
+            }
+            NotDone::TooLarge => {
+                "The request is too large; it was not taken, send it in parts"
+            }
         })
     }
 }

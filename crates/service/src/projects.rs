@@ -52,11 +52,13 @@ impl QuotaPatch {
 }
 
 impl Service {
-    /// Creates a project under a new id of 24 hex digits. With a key, the id is derived from it,
-    /// so that a retry finds the same project.
+    /// Creates a project under the given `id`, or under a new one of 24 hex digits. A new one is
+    /// derived from the key, if there is one, so that a retry finds the same project.
+    /// Refuses: `LengthOutOfRange` unless a given id has 1..=64 bytes, `ProjectExists`.
     pub async fn create_project(
         &self,
         caller: &Caller,
+        given: Option<ProjectId>,
         name: &str,
         quota: Quota,
         key: Option<&str>,
@@ -64,16 +66,17 @@ impl Service {
         caller.may_operate()?;
         let mut mints_left = MINTS_MAX;
         loop {
-            let id = match key {
-                Some(key) => project_of_key(key),
-                None => self.mint_project(),
+            let id = match (&given, key) {
+                (Some(id), _) => id.clone(),
+                (None, Some(key)) => project_of_key(key),
+                (None, None) => self.mint_project(),
             };
             let command = Command::CreateProject { name: name.into(), quota };
             match self.propose(&id, command, key).await {
                 Ok(Outcome::ProjectCreated { id }) => return Ok(id),
                 Ok(_) => mismatched("CreateProject"),
                 Err(ServiceError::Rejected(Rejection::ProjectExists { .. }))
-                    if key.is_none() && mints_left > 1 =>
+                    if given.is_none() && key.is_none() && mints_left > 1 =>
                 {
                     mints_left -= 1;
                 }

@@ -132,7 +132,7 @@ async fn a_role_and_a_project_bound_what_a_token_may() {
         service.create_token(&member, project, token_for(Role::Reader), None).await.map(drop),
     );
     forbidden(service.list_tokens(&member, project, "", 30, Freshness::Current).await.map(drop));
-    forbidden(service.create_project(&member, "x", Quota::default(), None).await.map(drop));
+    forbidden(service.create_project(&member, None, "x", Quota::default(), None).await.map(drop));
     forbidden(service.update_quota(&member, project, QuotaPatch::default(), None).await.map(drop));
     forbidden(service.cluster_status(&member).map(drop));
     let leave = MembershipChange::Leave { node: NodeId(2) };
@@ -163,7 +163,7 @@ async fn a_keyed_mint_shows_the_same_token_again_and_no_other() {
 async fn a_keyed_project_is_created_once() {
     let world = World::start();
     let create = async |name: &str, key: Option<&str>| {
-        world.service.create_project(&Caller::Admin, name, Quota::default(), key).await
+        world.service.create_project(&Caller::Admin, None, name, Quota::default(), key).await
     };
     let first = create("a", Some("k")).await.expect("created");
     assert_eq!(create("a", Some("k")).await.expect("the same"), first);

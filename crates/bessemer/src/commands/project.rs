@@ -13,6 +13,9 @@ pub enum ProjectCommand {
     Create {
         /// What it is for.
         name: String,
+        /// Its id, 1 to 64 bytes; made up when missing. For clients that have one already.
+        #[arg(long)]
+        id: Option<String>,
     },
     /// Shows all projects, a page at a time.
     List {
@@ -32,8 +35,11 @@ pub async fn run(command: &ProjectCommand, access: &Access) -> anyhow::Result<()
     let target = access.target()?;
     let mut session = Session::new(&target.addresses, target.admin_token()?);
     match command {
-        ProjectCommand::Create { name } => {
-            let body = json!({ "name": name });
+        ProjectCommand::Create { name, id } => {
+            let mut body = json!({ "name": name });
+            if let Some(id) = id {
+                body["id"] = json!(id);
+            }
             let answer = session.ask(Method::POST, "/v1/projects", Some(&body)).await?;
             show(access.json, &answer, |project| field(project, "id"));
         }

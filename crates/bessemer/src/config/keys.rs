@@ -106,7 +106,7 @@ keys! {
     admin_token_file: PathBuf = PathBuf::new(),
     /// Largest body of a client's request.
     request_bytes_max: usize = bessemer_model::limits::REQUEST_BYTES_DEFAULT,
-    /// Client connections held at once; more wait in the kernel's backlog.
+    /// Client connections held at once; one more is told so (503) and closed.
     connections_max: usize = 20_000,
     /// How long a request may wait for its outcome before the answer is "unknown".
     request_wait_ms_max: u64 = 10_000,

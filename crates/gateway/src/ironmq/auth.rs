@@ -25,7 +25,7 @@ mod tests {
         if let Some(header) = header {
             headers.insert(AUTHORIZATION, header.parse().expect("a header"));
         }
-        bearer(&headers, &Query::parse(query))
+        bearer(&headers, &Query::parse(query).expect("UTF-8"))
     }
 
     #[test]

@@ -70,8 +70,9 @@ struct ReserveBody {
     delete: Option<bool>,
 }
 
-pub(super) async fn reserve(call: Call) -> Result<Reply, Refusal> {
-    let body: ReserveBody = parse(&call.body)?;
+pub(super) async fn reserve(mut call: Call) -> Result<Reply, Refusal> {
+    // Taken, so that what may wait for long holds no body.
+    let body: ReserveBody = parse(&std::mem::take(&mut call.body))?;
     let ask = Reserve {
         count: body.n.count().unwrap_or(1),
         timeout: body.timeout.seconds(),
@@ -213,33 +214,40 @@ struct Touched {
     msg: &'static str,
 }
 
-/// The reservation a touch or a release must name.
-fn required(text: Option<String>, message: MessageId) -> Result<ReservationId, ServiceError> {
-    let missing = Rejection::ReservationRequired { message };
-    reservation(text).ok_or(ServiceError::Rejected(missing))
+/// Asks with the reservation a touch or a release must name. Without one, what is missing comes
+/// first: role, queue, message, and only then the reservation.
+async fn holding<T>(
+    named: Option<String>,
+    ask: impl AsyncFnOnce(ReservationId) -> Result<T, ServiceError>,
+) -> Result<T, Refusal> {
+    let named = reservation(named);
+    match ask(named.unwrap_or(NO_RESERVATION)).await {
+        Err(ServiceError::Rejected(Rejection::ReservationStale { message })) if named.is_none() => {
+            Err(Rejection::ReservationRequired { message }.into())
+        }
+        result => Ok(result?),
+    }
 }
 
 pub(super) async fn touch(call: Call) -> Result<Reply, Refusal> {
     let body: HandleBody = parse(&call.body)?;
-    let message = call.message();
-    let ask = Touch {
-        message,
-        reservation: required(body.reservation_id, message)?,
-        timeout: body.timeout.seconds(),
-    };
-    let touched =
-        call.service.touch(&call.caller, &call.project(), call.queue(), ask, call.key()).await?;
+    let (message, timeout) = (call.message(), body.timeout.seconds());
+    let touched = holding(body.reservation_id, async |reservation| {
+        let ask = Touch { message, reservation, timeout };
+        call.service.touch(&call.caller, &call.project(), call.queue(), ask, call.key()).await
+    });
+    let touched = touched.await?;
     Ok(Reply::ok(&Touched { reservation_id: touched.to_string(), msg: "Touched" }))
 }
 
 pub(super) async fn release(call: Call) -> Result<Reply, Refusal> {
     let body: HandleBody = parse(&call.body)?;
     let message = call.message();
-    let ask = Release {
-        message,
-        reservation: required(body.reservation_id, message)?,
-        delay: body.delay.seconds().unwrap_or(Millis::ZERO),
-    };
-    call.service.release(&call.caller, &call.project(), call.queue(), ask, call.key()).await?;
+    let delay = body.delay.seconds().unwrap_or(Millis::ZERO);
+    let released = holding(body.reservation_id, async |reservation| {
+        let ask = Release { message, reservation, delay };
+        call.service.release(&call.caller, &call.project(), call.queue(), ask, call.key()).await
+    });
+    released.await?;
     Ok(Reply::ok(&Msg { msg: "Released" }))
 }

@@ -7,6 +7,7 @@ mod auth;
 pub(crate) mod errors;
 mod messages;
 mod post;
+mod push_headers;
 mod queues;
 mod routes;
 mod shapes;

@@ -1,9 +1,11 @@
 //! Posting to `/3`, by messages or as a webhook. Source: ironmq-v3.md 4.1 and 4.9.
 
 use bessemer_model::limits::POST_COUNT_MAX;
+use bessemer_model::rejection::Counted;
 use bessemer_model::{MessageId, Millis, NewMessage};
 use serde::{Deserialize, Serialize};
 
+use super::push_headers::PushHeaders;
 use super::shapes::{Object, Whole, parse};
 use crate::call::Call;
 use crate::json::Capped;
@@ -16,13 +18,14 @@ struct PostBody {
     messages: Option<Capped<Object<PostMessage>, POST_COUNT_MAX>>,
 }
 
-/// `push_headers` mean nothing on a pull queue; `timeout`, `expires_in`, `id` and the like are
-/// from older versions. All are ignored.
+/// `push_headers` are checked and dropped: they mean nothing on a pull queue. `timeout`,
+/// `expires_in`, `id` and the like are from older versions and ignored.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct PostMessage {
     body: Option<String>,
     delay: Whole,
+    push_headers: Option<Object<PushHeaders>>,
 }
 
 #[derive(Serialize)]
@@ -41,11 +44,14 @@ struct Hooked {
 pub(super) async fn post(call: Call) -> Result<Reply, Refusal> {
     let body: PostBody = parse(&call.body)?;
     let asked = body.messages.ok_or_else(|| Refusal::Bad("messages is required".into()))?;
-    let mut messages = Vec::with_capacity(asked.0.len());
-    for (number, Object(message)) in asked.0.into_iter().enumerate() {
-        let Some(body) = message.body else {
-            return Err(Refusal::Bad(format!("messages[{number}]: body is required")));
-        };
+    let asked = asked.some(Counted::Messages)?;
+    let mut messages = Vec::with_capacity(asked.len());
+    for (number, Object(message)) in asked.into_iter().enumerate() {
+        let wrong = |why: &str| Refusal::Bad(format!("messages[{number}]: {why}"));
+        let body = message.body.ok_or_else(|| wrong("body is required"))?;
+        if let Some(Object(headers)) = message.push_headers {
+            headers.check().map_err(wrong)?;
+        }
         let delay = message.delay.seconds().unwrap_or(Millis::ZERO);
         messages.push(new_message(body.into_bytes(), delay));
     }
@@ -54,10 +60,13 @@ pub(super) async fn post(call: Call) -> Result<Reply, Refusal> {
     Ok(Reply::created(&Posted { ids, msg: "Messages put on queue." }))
 }
 
-/// The raw body is the message, whatever its type says.
+/// The raw body is the message, whatever its type says, as long as it is text: a body is a JSON
+/// string wherever this API shows it (decision 0010).
 pub(super) async fn webhook(call: Call) -> Result<Reply, Refusal> {
     if std::str::from_utf8(&call.body).is_err() {
-        return Err(Refusal::Bad("The request body is not UTF-8".into()));
+        let why = "The request body is not UTF-8, which this API cannot show; encode it, or post \
+                   it to /v1 as body_base64";
+        return Err(Refusal::Bad(why.into()));
     }
     let message = new_message(call.body.to_vec(), Millis::ZERO);
     let ids = append(&call, vec![message]).await?;

@@ -10,7 +10,7 @@ use http::{Method, Request};
 
 use super::{auth, messages, post as posting, queues};
 use crate::call::{Call, Door};
-use crate::limits::HttpOptions;
+use crate::limits::BodyReader;
 use crate::metrics::DoorMetrics;
 use crate::reply::Reply;
 use crate::respond::{DoorKind, Refusal};
@@ -22,9 +22,9 @@ const ALERTS: &str = "Alerts are not supported by this version; watch the queue'
 pub(crate) fn router(
     service: Arc<Service>,
     metrics: Arc<DoorMetrics>,
-    options: Arc<HttpOptions>,
+    bodies: Arc<BodyReader>,
 ) -> Router {
-    let door = Door { kind: DoorKind::Iron, service, metrics, options, bearer: auth::bearer };
+    let door = Door { kind: DoorKind::Iron, service, metrics, bodies, bearer: auth::bearer };
     let queue = "/3/projects/{project}/queues/{queue}";
     let at = |rest: &str| format!("{queue}{rest}");
     let push = || any(door.on("push", |call| refuse(call, PUSH)));

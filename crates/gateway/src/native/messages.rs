@@ -43,8 +43,9 @@ fn one() -> u32 {
     1
 }
 
-pub(super) async fn reserve(call: Call) -> Result<Reply, Refusal> {
-    let body: ReserveBody = parse(&call.body)?;
+pub(super) async fn reserve(mut call: Call) -> Result<Reply, Refusal> {
+    // Taken, so that what may wait for long holds no body.
+    let body: ReserveBody = parse(&std::mem::take(&mut call.body))?;
     let ask = Reserve {
         count: body.count,
         timeout: body.timeout_ms.map(Millis),

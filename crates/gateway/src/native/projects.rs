@@ -1,7 +1,7 @@
 //! Projects of `/v1`.
 
 use bessemer_model::limits::{PER_PAGE_DEFAULT, PER_PAGE_MAX};
-use bessemer_model::{Quota, Usage};
+use bessemer_model::{ProjectId, Quota, Usage};
 use bessemer_service::{Freshness, QuotaPatch};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::respond::Refusal;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
+    id: Option<String>,
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -112,7 +113,9 @@ struct Listed<'a> {
 pub(super) async fn create(call: Call) -> Result<Reply, Refusal> {
     let body: CreateBody = parse(&call.body)?;
     let quota = body.quota.read().apply_to(Quota::default());
-    let id = call.service.create_project(&call.caller, &body.name, quota, call.key()).await?;
+    let given = body.id.map(ProjectId::new);
+    let id = call.service.create_project(&call.caller, given, &body.name, quota, call.key());
+    let id = id.await?;
     let quota = Some(quota.into());
     Ok(Reply::created(&Shown { id: id.as_str(), name: Some(&body.name), quota, usage: None }))
 }

@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 
 use super::{cluster, messages, projects, queues, tokens, transactions};
 use crate::call::{Door, Query};
-use crate::limits::HttpOptions;
+use crate::limits::BodyReader;
 use crate::metrics::DoorMetrics;
 use crate::respond::{DoorKind, Refusal};
 
@@ -18,9 +18,9 @@ use crate::respond::{DoorKind, Refusal};
 pub(crate) fn router(
     service: Arc<Service>,
     metrics: Arc<DoorMetrics>,
-    options: Arc<HttpOptions>,
+    bodies: Arc<BodyReader>,
 ) -> Router {
-    let door = Door { kind: DoorKind::Native, service, metrics, options, bearer };
+    let door = Door { kind: DoorKind::Native, service, metrics, bodies, bearer };
     Router::new()
         .merge(of_projects(&door))
         .merge(of_queues(&door))

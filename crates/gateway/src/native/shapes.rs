@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bessemer_model::limits::{DELETE_COUNT_MAX, POST_COUNT_MAX};
 use bessemer_model::queue::DeadLetterPatch;
+use bessemer_model::rejection::Counted;
 use bessemer_model::{
     DeadLetter, Handle, MessageId, Millis, NewMessage, OrderingKey, QueueName, QueuePatch,
     QueueSettings, ReservationId, ReservedMessage,
@@ -48,7 +49,7 @@ pub(super) type NewMessages = Capped<NewMessageBody, POST_COUNT_MAX>;
 
 impl NewMessages {
     pub fn read(self) -> Result<Vec<NewMessage>, Refusal> {
-        self.0.into_iter().map(NewMessageBody::read).collect()
+        self.some(Counted::Messages)?.into_iter().map(NewMessageBody::read).collect()
     }
 }
 

@@ -132,6 +132,36 @@ impl Server {
         (text("id"), text("reservation_id"))
     }
 
+    /// What can be seen of the project: each queue with its settings, its counts (size, reserved,
+    /// delayed, total) and its first hundred messages. Names must not need encoding.
+    pub async fn seen(&self) -> Value {
+        let mut seen = serde_json::Map::new();
+        let listed = self.v1("GET", "/queues?per_page=100", "").await.json();
+        for queue in listed["queues"].as_array().expect("a list") {
+            let name = queue["name"].as_str().expect("a name");
+            let info = self.v1("GET", &format!("/queues/{name}"), "").await.json();
+            let peek = self.v1("GET", &format!("/queues/{name}/messages?count=100"), "").await;
+            seen.insert(name.to_owned(), serde_json::json!([info, peek.json()]));
+        }
+        seen.into()
+    }
+
+    /// Sends raw bytes that must be refused with `status`, and leave all that can be seen of the
+    /// project as it was.
+    pub async fn refuses_raw(&self, status: u16, bytes: &[u8]) -> Answer {
+        let before = self.seen().await;
+        let answer = self.raw(bytes).await;
+        let sent = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]);
+        assert_eq!(answer.status, status, "{sent}: {answer:?}");
+        assert_eq!(self.seen().await, before, "{sent}: {answer:?}");
+        answer
+    }
+
+    /// `call` that must be refused with `status` and leave everything as it was.
+    pub async fn refuses(&self, status: u16, method: &str, path: &str, body: &str) -> Answer {
+        self.refuses_raw(status, &request(method, path, &[], body)).await
+    }
+
     /// The queue's number of messages, by `/3`.
     pub async fn size(&self, queue: &str) -> u64 {
         let answer = self.iron("GET", &format!("/{queue}"), "").await;

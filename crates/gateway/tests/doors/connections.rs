@@ -21,7 +21,7 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes true");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it comes true");
 }
 
 #[tokio::test]
@@ -39,7 +39,8 @@ async fn a_half_sent_head_is_cut_off() {
 async fn a_half_sent_body_is_408_and_changes_nothing() {
     let body_timeout = Duration::from_millis(50);
     let server = with(HttpOptions { body_timeout, ..HttpOptions::default() }).await;
-    let whole = request("POST", "/3/projects/p/queues/q/messages", &[], r#"{"messages":[]}"#);
+    let body = r#"{"messages":[{"body":"a"}]}"#;
+    let whole = request("POST", "/3/projects/p/queues/q/messages", &[], body);
     let answer = server.raw(&whole[..whole.len() - 3]).await;
     assert_eq!(answer.status, 408);
     let mut stream = server.connect().await;
@@ -86,6 +87,60 @@ async fn a_client_that_does_not_read_is_cut_off() {
     until(async || open_connections(&server).await == 0).await;
 }
 
+/// Taking a few bytes now and then keeps the connection from stalling, but not for ever.
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_cut_off() {
+    let (answer_timeout, write_timeout) = (Duration::from_millis(100), Duration::from_secs(3600));
+    let server =
+        with(HttpOptions { answer_timeout, write_timeout, ..HttpOptions::default() }).await;
+    server.world.node.post(&server.world.project, "q", &[&"x".repeat(1 << 20)]);
+    let mut stream = server.connect().await;
+    // Twenty answers of 1 MB fill every buffer between here and there.
+    let ask = request("GET", "/3/projects/p/queues/q/messages", &[], "");
+    stream.write_all(&ask.repeat(20)).await.expect("written");
+    let mut few = [0; 4096];
+    until(async || {
+        // After the cut there is nothing more to read.
+        let _ = stream.read(&mut few).await;
+        open_connections(&server).await == 0
+    })
+    .await;
+}
+
+/// Bodies that arrive share one bound; who does not fit is told to come back.
+#[tokio::test]
+async fn bodies_over_the_common_bound_are_503_until_others_are_done() {
+    let bodies_bytes_max = 300 << 10;
+    let server = with(HttpOptions { bodies_bytes_max, ..HttpOptions::default() }).await;
+    server.post("q", "small").await;
+    let message = |bytes| format!(r#"{{"messages":[{{"body":"{}"}}]}}"#, "x".repeat(bytes));
+    let large = request("POST", "/3/projects/p/queues/q/messages", &[], &message(200 << 10));
+    let mut half = server.connect().await;
+    half.write_all(&large[..large.len() - 1]).await.expect("written");
+    let refused = async || {
+        let answer = server.raw(&large).await;
+        if answer.status == 201 {
+            return false;
+        }
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+        assert!(answer.msg().contains("overloaded"), "{answer:?}");
+        true
+    };
+    until(refused).await;
+    server.post("q", "small").await;
+    half.write_all(&large[large.len() - 1..]).await.expect("written");
+    assert_eq!(read_answer(&mut half).await.expect("an answer").status, 201);
+    assert_eq!(server.raw(&large).await.status, 201, "there is room again");
+
+    server.iron("PUT", "/empty", "").await;
+    let mut waiting = server.connect().await;
+    let body = format!(r#"{{"wait":30,"x":"{}"}}"#, "x".repeat(200 << 10));
+    let poll = request("POST", "/3/projects/p/queues/empty/reservations", &[], &body);
+    waiting.write_all(&poll).await.expect("written");
+    until(async || server.world.service.waiting() == 1).await;
+    assert_eq!(server.raw(&large).await.status, 201, "a long poll holds no body");
+}
+
 #[tokio::test]
 async fn an_answer_that_was_not_read_gives_its_messages_back() {
     let write_timeout = Duration::from_millis(100);
@@ -117,7 +172,7 @@ async fn one_connection_too_many_is_told_so() {
     let mut second = server.connect().await;
     let answer = read_answer(&mut second).await.expect("an answer");
     assert_eq!(answer.status, 503);
-    assert!(answer.msg().contains("nothing was done"));
+    assert!(answer.msg().contains("not taken"));
     drop(first);
     until(async || open_connections(&server).await == 0).await;
     assert_eq!(server.iron("GET", "/q", "").await.status, 200);

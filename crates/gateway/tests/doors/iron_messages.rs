@@ -230,7 +230,9 @@ async fn touching_a_message() {
     let too_long = verb(&server, "touch", &id, body).await;
     assert_eq!(too_long.status, 400);
     assert!(too_long.msg().contains("86401 seconds"), "{too_long:?}");
-    assert_eq!(verb(&server, "touch", &id, json!({})).await.status, 400);
+    let unnamed = verb(&server, "touch", &id, json!({})).await;
+    assert_eq!((unnamed.status, unnamed.msg().as_str()), (400, "A reservation_id is required"));
+    assert_eq!(verb(&server, "touch", "1999999999999999999", json!({})).await.status, 404);
     pass(&server, 10);
     let late = verb(&server, "touch", &id, json!({"reservation_id": second})).await;
     assert_eq!(late.status, 403, "too late");
@@ -261,7 +263,9 @@ async fn releasing_a_message() {
     assert_eq!(back, id);
     let body = json!({"reservation_id": reservation, "delay": 604_801});
     assert_eq!(verb(&server, "release", &id, body).await.status, 400);
-    assert_eq!(verb(&server, "release", &id, json!({})).await.status, 400);
+    let unnamed = verb(&server, "release", &id, json!({})).await;
+    assert_eq!((unnamed.status, unnamed.msg().as_str()), (400, "A reservation_id is required"));
+    assert_eq!(verb(&server, "release", "1999999999999999999", json!({})).await.status, 404);
     let body = json!({"reservation_id": reservation});
     assert_eq!(verb(&server, "release", "1999999999999999999", body).await.status, 404);
 }

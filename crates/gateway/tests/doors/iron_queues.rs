@@ -45,16 +45,20 @@ async fn info_counts_reserved_and_delayed_messages() {
 #[tokio::test]
 async fn a_missing_queue_is_404_with_the_exact_text() {
     let server = Server::start().await;
-    for (method, rest) in [
-        ("GET", "/q"),
-        ("DELETE", "/q"),
-        ("GET", "/q/messages"),
-        ("DELETE", "/q/messages"),
-        ("POST", "/q/reservations"),
-        ("GET", "/q/messages/1000000000000000001"),
-        ("DELETE", "/q/messages/1000000000000000001"),
+    for (method, rest, body) in [
+        ("GET", "/q", "{}"),
+        ("DELETE", "/q", "{}"),
+        ("GET", "/q/messages", "{}"),
+        ("DELETE", "/q/messages", "{}"),
+        ("DELETE", "/q/messages", r#"{"ids":["1000000000000000001"]}"#),
+        ("POST", "/q/reservations", "{}"),
+        ("POST", "/q/reservations", r#"{"wait":1}"#),
+        ("GET", "/q/messages/1000000000000000001", "{}"),
+        ("DELETE", "/q/messages/1000000000000000001", "{}"),
+        ("POST", "/q/messages/1000000000000000001/touch", "{}"),
+        ("POST", "/q/messages/1000000000000000001/release", r#"{"reservation_id":"x"}"#),
     ] {
-        let answer = server.iron(method, rest, "{}").await;
+        let answer = server.iron(method, rest, body).await;
         assert_eq!(answer.status, 404, "{method} {rest}: {answer:?}");
         assert!(answer.head.starts_with("HTTP/1.1 404 Not Found\r\n"), "Go compares the phrase");
         assert_eq!(answer.json(), json!({"msg": "Queue not found"}));
@@ -134,6 +138,14 @@ async fn a_dead_letter_setting_is_made_changed_and_removed() {
     assert_eq!(kept.json()["queue"]["dead_letter"]["max_reservations"], 3);
     assert_eq!(put(r#"{"max_reservations":1001}"#).await.status, 400);
     assert_eq!(put(r#"{"queue_name":"q"}"#).await.status, 400, "its own dead letters");
+    // PHP sends an empty object as an empty list.
+    for (queue, nothing) in [("q", "[]"), ("q", "{}"), ("new", "[]"), ("new", "{}")] {
+        let body = format!(r#"{{"queue":{{"dead_letter":{nothing}}}}}"#);
+        let before = server.seen().await;
+        let answer = server.iron("PATCH", &format!("/{queue}"), &body).await;
+        assert_eq!(answer.status, if queue == "q" { 200 } else { 400 }, "{queue} {nothing}");
+        assert_eq!(server.seen().await, before, "nothing given, nothing changed");
+    }
     let removed = put(r#"{"queue_name":""}"#).await;
     assert_eq!(removed.status, 200);
     assert!(removed.json()["queue"].get("dead_letter").is_none());

@@ -9,3 +9,5 @@ mod iron_quirks;
 mod native;
 mod ops;
 mod proto;
+mod refusals;
+mod retry_keys;

@@ -1,5 +1,7 @@
 //! `/v1`: the native JSON API.
 
+use std::sync::atomic::Ordering;
+
 use bessemer_model::{NodeId, Quota};
 use bessemer_seam::consensus::MembershipChange;
 use serde_json::{Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Server};
 
 /// Checks a problem document and gives its code.
-fn problem(answer: &Answer, status: u16) -> String {
+pub fn problem(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let problem = answer.json();
@@ -54,6 +56,33 @@ async fn a_project_from_creation_to_deletion() {
     assert_eq!(server.call("DELETE", &path, "").await.status, 200);
     assert_eq!(problem(&server.call("GET", &path, "").await, 404), "ProjectMissing");
     assert_eq!(problem(&server.call("DELETE", &path, "").await, 404), "ProjectMissing");
+}
+
+#[tokio::test]
+async fn a_project_is_made_under_a_given_id() {
+    let server = Server::start().await;
+    let create = async |id: &str, name: &str| {
+        let body = json!({"id": id, "name": name}).to_string();
+        server.call("POST", "/v1/projects", &body).await
+    };
+    // As Alpakka's tests have them, and the longest.
+    for id in ["-1923456", "a", &"p".repeat(64)] {
+        let created = create(id, "given").await;
+        assert_eq!((created.status, &created.json()["id"]), (201, &json!(id)), "{created:?}");
+        let path = format!("/3/projects/{id}/queues/q");
+        assert_eq!(server.call("PUT", &path, "").await.status, 200);
+        assert_eq!(problem(&create(id, "again").await, 409), "ProjectExists");
+        assert_eq!(server.call("GET", &path, "").await.status, 200, "the queue is still there");
+    }
+    for id in ["", &"p".repeat(65)] {
+        assert_eq!(problem(&create(id, "given").await, 400), "LengthOutOfRange");
+    }
+    let body = r#"{"id":"keyed","name":"given"}"#;
+    for _ in 0..2 {
+        let key = [("Idempotency-Key", "k")];
+        let created = server.call_with("POST", "/v1/projects", &key, body).await;
+        assert_eq!((created.status, &created.json()["id"]), (201, &json!("keyed")));
+    }
 }
 
 #[tokio::test]
@@ -218,7 +247,7 @@ async fn keys_make_every_change_safe_to_repeat() {
     let post = r#"{"messages":[{"body":"a"}]}"#;
     let first = keyed("POST", "/queues/q/messages", post, "post").await;
     assert_eq!(keyed("POST", "/queues/q/messages", post, "post").await.json(), first.json());
-    let other = keyed("POST", "/queues/q/messages", r#"{"messages":[]}"#, "post").await;
+    let other = keyed("POST", "/queues/q/messages", r#"{"messages":[{"body":"b"}]}"#, "post").await;
     assert_eq!(problem(&other, 422), "RetryKeyMismatch");
 
     let reserve = keyed("POST", "/queues/q/reservations", "{}", "reserve").await;
@@ -268,6 +297,11 @@ async fn the_cluster_is_shown_and_changed_for_its_operator() {
     assert_eq!(asked[0], MembershipChange::Join { node: NodeId(2), peer_address, http_address });
     let odd = server.call("POST", "/v1/cluster/leave", "{}").await;
     assert_eq!(problem(&odd, 400), "RequestMalformed");
+    server.world.node.no_leader.store(true, Ordering::SeqCst);
+    let early = server.call("POST", "/v1/cluster/transfer", r#"{"node":3}"#).await;
+    assert_eq!(problem(&early, 503), "NoLeader");
+    assert_eq!(early.header("retry-after"), Some("1"));
+    assert_eq!(server.world.node.membership().len(), 4, "nothing more was asked");
 }
 
 #[tokio::test]
