@@ -106,6 +106,8 @@ keys! {
     admin_token_file: PathBuf = PathBuf::new(),
     /// Largest body of a client's request.
     request_bytes_max: usize = bessemer_model::limits::REQUEST_BYTES_DEFAULT,
+    /// Bytes of all clients' bodies held at once, from their arrival to the answer; over it, 503.
+    bodies_bytes_max: usize = 128 << 20,
     /// Client connections held at once; one more is told so (503) and closed.
     connections_max: usize = 20_000,
     /// How long a request may wait for its outcome before the answer is "unknown".

@@ -221,6 +221,7 @@ fn options(config: &NodeConfig, boot: &bessemer_storage::Boot) -> NodeOptions {
 fn http_options(config: &NodeConfig) -> HttpOptions {
     HttpOptions {
         request_bytes_max: config.request_bytes_max,
+        bodies_bytes_max: config.bodies_bytes_max,
         connections_max: config.connections_max,
         drain_timeout: stop::HTTP_DRAIN,
         ..HttpOptions::default()
