@@ -8,7 +8,7 @@ use crate::fault::{Fault, Refusal};
 use crate::queue::release::Release;
 use crate::queue::reserve::Wish;
 use crate::queue::touch::Touch;
-use crate::state::State;
+use crate::state::{Allowance, State};
 use crate::{group, project, queue, retry, transaction};
 
 /// Applies one request: its outcome, or the rejection after which nothing has changed.
@@ -16,6 +16,7 @@ pub(crate) fn apply_request(
     state: &mut State,
     request: Request,
 ) -> Result<Result<Outcome, Rejection>, Fault> {
+    state.allowance = Allowance::FULL;
     match run(state, request) {
         Ok(outcome) => Ok(Ok(outcome)),
         Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),

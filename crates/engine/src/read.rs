@@ -4,6 +4,7 @@
 //! request but for a missing noun; a `Fault` stops the replica.
 //! Time is the log time the view was committed at.
 
+use bessemer_model::limits::RESERVE_BYTES_MAX;
 use bessemer_model::{
     MessageId, Millis, ProjectId, QueueName, QueueSettings, Quota, Rejection, TokenId, TokenRecord,
     Usage,
@@ -111,7 +112,8 @@ pub fn get_message(
     }
 }
 
-/// Up to `n` messages that could be reserved now, in the order of reserve.
+/// Up to `n` messages that could be reserved now, in the order of reserve: fewer when their bodies
+/// would be more than `RESERVE_BYTES_MAX`.
 /// Rejects: `ProjectMissing`, `QueueMissing`.
 pub fn peek(
     view: &dyn KvRead,
@@ -125,12 +127,16 @@ pub fn peek(
     };
     let from = message::ready_key(row.store, row.ready_from);
     let to = message::store_end(b'R', row.store);
-    let mut messages = Vec::new();
+    let (mut messages, mut bytes_left) = (Vec::new(), RESERVE_BYTES_MAX);
     for (key, _) in list(view, Table::Index, &from, &to, n as usize)? {
         let position = bessemer_model::Position(number_at(&key, 9)?);
         let key = message::key(row.store, position);
         let row = read(view, Table::Row, &key, MessageRow::decode)?
             .ok_or_else(|| Fault::corrupt("the ready index names a missing message", key))?;
+        match bytes_left.checked_sub(row.body_bytes) {
+            Some(left) => bytes_left = left,
+            None => break,
+        }
         messages.push(message_view(view, &row)?);
     }
     Ok(Ok(messages))

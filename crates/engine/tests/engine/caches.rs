@@ -9,7 +9,7 @@ use bessemer_model::{
 use bessemer_seam::kv_memory::MemoryKv;
 
 use crate::operations::{Chance, Operations, PROJECTS, quota};
-use crate::world::{ME, SECRET};
+use crate::world::{BOOT, ME, SECRET};
 
 /// One node applying entries.
 struct Node {
@@ -20,7 +20,7 @@ struct Node {
 impl Node {
     fn new(me: NodeId) -> Node {
         let kv = MemoryKv::new();
-        Node { engine: Engine::open(kv.clone(), GroupId(0), me).unwrap(), kv }
+        Node { engine: Engine::open(kv.clone(), GroupId(0), me, BOOT).unwrap(), kv }
     }
 }
 
@@ -186,7 +186,7 @@ fn a_restart_at_any_commit_changes_nothing() {
     let restarted = replay(&entries, ME, |node, index| {
         node.engine.commit(&[]).unwrap();
         if index % 17 == 0 {
-            node.engine = Engine::open(node.kv.clone(), GroupId(0), ME).unwrap();
+            node.engine = Engine::open(node.kv.clone(), GroupId(0), ME, BOOT).unwrap();
         }
     });
     same(&through, &restarted);
