@@ -63,6 +63,7 @@ fn apply_command(
         | Command::AckMessages { .. }
         | Command::TouchMessage { .. }
         | Command::ReleaseMessage { .. }
+        | Command::UndoReserve { .. }
         | Command::ClearQueue { .. } => apply_queue_command(state, project, command),
     }
 }
@@ -78,6 +79,7 @@ pub(crate) fn is_queue_command(command: &Command) -> bool {
         | Command::AckMessages { .. }
         | Command::TouchMessage { .. }
         | Command::ReleaseMessage { .. }
+        | Command::UndoReserve { .. }
         | Command::ClearQueue { .. } => true,
         Command::InitGroup { .. }
         | Command::Tick
@@ -117,6 +119,7 @@ pub(crate) fn apply_queue_command(
             let release = Release { message, reservation, delay };
             queue::release::apply(state, project, &queue, &release)
         }
+        Command::UndoReserve { queue, held } => queue::undo::apply(state, project, &queue, &held),
         Command::ClearQueue { queue } => queue::clear::apply(state, project, &queue),
         Command::InitGroup { .. }
         | Command::Tick

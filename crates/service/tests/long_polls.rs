@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bessemer_harness::World;
-use bessemer_model::{Failure, Millis, NotDone, QueueName, Quota, Rejection};
+use bessemer_model::{
+    DeadLetterPatch, Failure, Millis, NotDone, QueueName, QueuePatch, Quota, Rejection,
+};
 use bessemer_service::{Caller, Delivery, Freshness, Reserve, ServiceError};
 use tokio::task::JoinHandle;
 
@@ -251,6 +253,23 @@ async fn an_undelivered_answer_is_undone_and_the_next_waiter_gets_it() {
     assert!(!waiter.is_finished());
     drop(delivery);
     assert_eq!(bodies(waiter.await.unwrap().unwrap()), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undone_answer_counts_no_reservation() {
+    let world = empty_queue();
+    let set = DeadLetterPatch::Set { queue: Some(QueueName::new("d")), max_reservations: Some(1) };
+    let patch = QueuePatch { dead_letter: Some(set), ..QueuePatch::default() };
+    let put = world.service.put_queue(&Caller::Admin, &world.project, queue(), patch, None);
+    put.await.expect("put");
+    world.node.post(&world.project, "q", &["a"]);
+    for _ in 0..3 {
+        let delivery = poll(&world, ASK).await.unwrap().unwrap();
+        assert_eq!(delivery.messages[0].reserved_count, 1, "no delivery so far");
+        drop(delivery);
+        settle().await;
+    }
+    assert_eq!(bodies(poll(&world, ASK).await.unwrap().unwrap()), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! Numbers of the commands are part of the format: never reused, never renumbered.
 
 use bessemer_model::{
-    Command, DeadLetterPatch, Handle, MessageId, Millis, NewMessage, OrderingKey, ProjectId,
+    Command, DeadLetterPatch, Handle, Held, MessageId, Millis, NewMessage, OrderingKey, ProjectId,
     QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey, Role, TokenId, TokenRecord,
 };
 
@@ -32,6 +32,7 @@ const TOUCH_MESSAGE: u8 = 15;
 const RELEASE_MESSAGE: u8 = 16;
 const CLEAR_QUEUE: u8 = 17;
 const TRANSACTION: u8 = 18;
+const UNDO_RESERVE: u8 = 19;
 
 /// Encodes a request. A transaction inside a transaction keeps none of its commands: it is
 /// refused whatever it holds, and so decoding never recurses.
@@ -154,6 +155,15 @@ fn put_command(writer: &mut Writer, command: &Command, inner: bool) {
             writer.raw(&reservation.0.to_be_bytes());
             writer.var(delay.0);
         }
+        Command::UndoReserve { queue, held } => {
+            writer.u8(UNDO_RESERVE);
+            writer.text(queue.as_str());
+            writer.var(held.len() as u64);
+            for held in held {
+                writer.fixed(held.message.0);
+                writer.raw(&held.reservation.0.to_be_bytes());
+            }
+        }
         Command::ClearQueue { queue } => {
             writer.u8(CLEAR_QUEUE);
             writer.text(queue.as_str());
@@ -214,6 +224,10 @@ fn take_command(reader: &mut Reader<'_>, inner: bool) -> Result<Command, DecodeE
             reservation: take_reservation(reader)?,
             delay: Millis(reader.var()?),
         },
+        UNDO_RESERVE => {
+            let queue = take_queue(reader)?;
+            Command::UndoReserve { queue, held: take_list(reader, take_held)? }
+        }
         CLEAR_QUEUE => Command::ClearQueue { queue: take_queue(reader)? },
         TRANSACTION if inner => {
             if reader.var()? != 0 {
@@ -352,6 +366,10 @@ fn put_handle(writer: &mut Writer, handle: &Handle) {
             writer.raw(&reservation.0.to_be_bytes());
         }
     }
+}
+
+fn take_held(reader: &mut Reader<'_>) -> Result<Held, DecodeError> {
+    Ok(Held { message: MessageId(reader.fixed()?), reservation: take_reservation(reader)? })
 }
 
 fn take_handle(reader: &mut Reader<'_>) -> Result<Handle, DecodeError> {

@@ -1,7 +1,7 @@
 //! Random requests from a seed, over few queues, keys and times, so that they meet each other.
 
 use bessemer_model::{
-    Command, DeadLetterPatch, Handle, MessageId, Millis, NewMessage, OrderingKey, Outcome,
+    Command, DeadLetterPatch, Handle, Held, MessageId, Millis, NewMessage, OrderingKey, Outcome,
     ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey,
 };
 
@@ -174,7 +174,18 @@ impl Operations {
                 let timeout = self.chance.one_in(2).then(|| self.time(20_000));
                 Command::TouchMessage { queue, message, reservation, timeout }
             }
-            82..=89 => {
+            82..=83 => {
+                let count = 1 + self.chance.below(3);
+                let mut at = queue;
+                let mut undone = Vec::new();
+                for _ in 0..count {
+                    let (queue, message, reservation) = self.held();
+                    at = queue;
+                    undone.push(Held { message, reservation });
+                }
+                Command::UndoReserve { queue: at, held: undone }
+            }
+            84..=89 => {
                 let (queue, message, reservation) = self.held();
                 let delay = if self.chance.one_in(2) { Millis::ZERO } else { self.time(5_000) };
                 Command::ReleaseMessage { queue, message, reservation, delay }

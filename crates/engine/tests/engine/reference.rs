@@ -338,6 +338,20 @@ impl Reference {
                 queue.settle(now);
                 Ok(Outcome::Released)
             }
+            Command::UndoReserve { queue, held } => {
+                let queue = project.queues.get_mut(queue).ok_or(missing(queue))?;
+                for held in held {
+                    let Ok(position) = queue.position(held.message) else { continue };
+                    let row = queue.messages.get_mut(&position).expect("just found");
+                    let untouched = matches!(row.held, Some((_, _, 0)));
+                    if untouched && self.holds(id, row, held.reservation) {
+                        row.held = None;
+                        row.count -= 1;
+                        queue.settle(now);
+                    }
+                }
+                Ok(Outcome::Released)
+            }
             _ => Err(Rejection::TransactionMember),
         }
     }

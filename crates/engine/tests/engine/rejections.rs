@@ -172,6 +172,20 @@ fn release_is_refused_in_this_order() {
 }
 
 #[test]
+fn undo_is_refused_in_this_order() {
+    check(
+        "undo",
+        &[
+            ("unknown project", "in x / undo n m1:r1*101", "ProjectMissing"),
+            ("too many", "undo n m1:r1*101", "CountOutOfRange Reservations"),
+            ("unknown queue", "undo n m1:r1", "QueueMissing"),
+            ("at its limit", "undo q m1:r1*100", "ok"),
+            ("gone, free, foreign, forged", "undo q m3:r1 m2:r3 m1:r2 m1:r1!", "ok"),
+        ],
+    );
+}
+
+#[test]
 fn clear_and_delete_are_refused_in_this_order() {
     for verb in ["clear", "delete"] {
         check(

@@ -3,7 +3,7 @@
 //! ```text
 //! at 30s post q a b@key c+5s d~1h   bodies; @ ordering key, + delay, ~ life
 //! reserve q 2 [for 30s] [delete]    ack q m1 [r1]      acks q m1:r1 m2
-//! touch q m1 r1 [for 30s]           release q m1 r1 [after 5s]
+//! touch q m1 r1 [for 30s]           release q m1 r1 [after 5s]   undo q m1:r1 m2:r2
 //! put q [timeout=30s] [life=1h] [dead=d/3 | dead=/5 | dead=d | dead=-]
 //! clear q   delete q   tx post q a ; ack q m1      key K/H post q a
 //! project [name] [messages=9 …]   quota …   drop-project   in other
@@ -13,9 +13,9 @@
 
 use bessemer_engine::read;
 use bessemer_model::{
-    BootCount, Command, DeadLetterPatch, Handle, LaneSeq, MessageId, Millis, NewMessage, NodeId,
-    OrderingKey, ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey, Role,
-    TokenId, TokenRecord,
+    BootCount, Command, DeadLetterPatch, Handle, Held, LaneSeq, MessageId, Millis, NewMessage,
+    NodeId, OrderingKey, ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey,
+    Role, TokenId, TokenRecord,
 };
 use bessemer_seam::kv::Kv;
 
@@ -158,8 +158,17 @@ fn queue_command(world: &World, verb: &str, queue: QueueName, words: &[&str]) ->
             reservation: reservation_id(world, reservation),
             delay: after_word(rest, "after").unwrap_or(Millis::ZERO),
         },
+        ("undo", held) => Command::UndoReserve {
+            queue,
+            held: held.iter().flat_map(|each| many(each, |word| undone(world, word))).collect(),
+        },
         other => panic!("cannot read {other:?}"),
     }
+}
+
+fn undone(world: &World, word: &str) -> Held {
+    let (message, reservation) = word.split_once(':').expect("message:reservation");
+    Held { message: message_id(world, message), reservation: reservation_id(world, reservation) }
 }
 
 fn after_word(words: &[&str], word: &str) -> Option<Millis> {
