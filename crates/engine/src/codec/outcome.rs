@@ -1,7 +1,9 @@
 //! Versioned bytes of an outcome, as kept for keyed retries.
 //!
-//! Not here: message bodies. An outcome is stored with ids alone.
+//! Not here: message bodies. An outcome is stored with ids alone, and those of a post as a run, so
+//! that a kept outcome stays small whatever was posted.
 
+use bessemer_model::limits::POST_COUNT_MAX;
 use bessemer_model::{
     MessageId, Outcome, ProjectId, QueueSettings, ReservationId, ReservedMessage, TokenId,
 };
@@ -43,10 +45,7 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
         Outcome::QueueDeleted => writer.u8(QUEUE_DELETED),
         Outcome::Posted { ids } => {
             writer.u8(POSTED);
-            writer.var(ids.len() as u64);
-            for id in ids {
-                writer.fixed(id.0);
-            }
+            put_run(writer, ids);
         }
         Outcome::Reserved { messages } => {
             writer.u8(RESERVED);
@@ -77,6 +76,30 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
     }
 }
 
+/// Ids of one post follow each other: their number and the first say all.
+fn put_run(writer: &mut Writer, ids: &[MessageId]) {
+    assert!(ids.len() <= POST_COUNT_MAX, "a post was checked to be no longer");
+    writer.var(ids.len() as u64);
+    if let Some(first) = ids.first() {
+        let run = ids.iter().zip(first.0..).all(|(id, expected)| id.0 == expected);
+        assert!(run, "ids of one post follow each other");
+        writer.fixed(first.0);
+    }
+}
+
+fn take_run(reader: &mut Reader<'_>) -> Result<Vec<MessageId>, DecodeError> {
+    let count = reader.var()?;
+    if count > POST_COUNT_MAX as u64 {
+        return Err(reader.malformed());
+    }
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let first = reader.fixed()?;
+    let end = first.checked_add(count).ok_or(reader.malformed())?;
+    Ok((first..end).map(MessageId).collect())
+}
+
 /// Reads one outcome. `inner` outcomes may not be a transaction's.
 pub(crate) fn take_outcome(reader: &mut Reader<'_>, inner: bool) -> Result<Outcome, DecodeError> {
     Ok(match reader.u8()? {
@@ -88,14 +111,7 @@ pub(crate) fn take_outcome(reader: &mut Reader<'_>, inner: bool) -> Result<Outco
             Outcome::QueuePut { settings, created: reader.flag()? }
         }
         QUEUE_DELETED => Outcome::QueueDeleted,
-        POSTED => {
-            let count = reader.var()?;
-            let mut ids = Vec::with_capacity(reader.room(count));
-            for _ in 0..count {
-                ids.push(MessageId(reader.fixed()?));
-            }
-            Outcome::Posted { ids }
-        }
+        POSTED => Outcome::Posted { ids: take_run(reader)? },
         RESERVED => {
             let count = reader.var()?;
             let mut messages = Vec::new();
@@ -155,6 +171,7 @@ mod tests {
             Outcome::QueuePut { settings, created: true },
             Outcome::QueueDeleted,
             Outcome::Posted { ids: vec![MessageId(1), MessageId(2)] },
+            Outcome::Posted { ids: vec![] },
             Outcome::Reserved { messages: vec![reserved] },
             Outcome::Deleted { count: 4 },
             Outcome::Touched { reservation: ReservationId(8) },
@@ -168,5 +185,24 @@ mod tests {
         let mut reader = Reader::new("outcome", &bytes);
         assert_eq!(take_outcome(&mut reader, false), Ok(whole));
         assert_eq!(reader.end(), Ok(()));
+    }
+    #[test]
+    fn ids_of_a_post_take_no_room_each() {
+        let post = |count: u64| Outcome::Posted { ids: (7..7 + count).map(MessageId).collect() };
+        let encoded = |outcome: &Outcome| {
+            let mut writer = Writer::default();
+            put_outcome(&mut writer, outcome);
+            writer.finish()
+        };
+        let most = post(POST_COUNT_MAX as u64);
+        let mut bytes = encoded(&most);
+        assert_eq!(take_outcome(&mut Reader::new("outcome", &bytes), false), Ok(most));
+        assert_eq!(bytes.len(), encoded(&post(1)).len() + 1, "a longer number, and no more");
+        // One more than any post has, and a run beyond the last number.
+        bytes[1] += 1;
+        assert!(take_outcome(&mut Reader::new("outcome", &bytes), false).is_err());
+        let mut bytes = encoded(&post(1));
+        bytes[2..].fill(0xff);
+        assert!(take_outcome(&mut Reader::new("outcome", &bytes), false).is_err());
     }
 }
