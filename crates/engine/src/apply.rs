@@ -50,7 +50,7 @@ fn apply_command(
         Command::CreateProject { name, quota } => {
             project::create::apply(state, project, name, quota)
         }
-        Command::UpdateQuota { quota } => project::update_quota::apply(state, project, quota),
+        Command::UpdateQuota { patch } => project::update_quota::apply(state, project, patch),
         Command::DeleteProject => project::delete::apply(state, project),
         Command::CreateToken { token } => project::create_token::apply(state, project, &token),
         Command::RevokeToken { id } => project::revoke_token::apply(state, project, &id),

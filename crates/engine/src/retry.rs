@@ -84,6 +84,7 @@ fn fill_bodies(state: &State, outcome: &mut Outcome) -> Result<(), Fault> {
         }
         Outcome::Done
         | Outcome::ProjectCreated { .. }
+        | Outcome::QuotaUpdated { .. }
         | Outcome::TokenCreated { .. }
         | Outcome::QueuePut { .. }
         | Outcome::QueueDeleted

@@ -2,7 +2,7 @@
 
 use crate::access::TokenRecord;
 use crate::ids::{MessageId, ProjectId, QueueName, ReservationId, TokenId};
-use crate::project::Quota;
+use crate::project::{Quota, QuotaPatch};
 use crate::queue::{Handle, Held, NewMessage, QueuePatch};
 use crate::units::Millis;
 
@@ -36,8 +36,8 @@ pub enum Command {
 
     /// → `ProjectCreated`. `InvalidName`, `ProjectExists`.
     CreateProject { name: Box<str>, quota: Quota },
-    /// → `Done`. `ProjectMissing`.
-    UpdateQuota { quota: Quota },
+    /// Changes the given bounds and no other. → `QuotaUpdated`. `ProjectMissing`.
+    UpdateQuota { patch: QuotaPatch },
     /// → `Done`, with all its queues and tokens. `ProjectMissing`.
     DeleteProject,
     /// → `TokenCreated`. `ProjectMissing`, `TokenExists`, `OverQuota`.

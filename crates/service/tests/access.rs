@@ -182,6 +182,23 @@ async fn a_quota_patch_leaves_the_other_bounds() {
     let id = world.project.clone();
     let shown = world.service.project(&Caller::Admin, &id, Freshness::Stale).await;
     assert_eq!(shown.expect("there").quota.queues_max, 1);
+    // Two changes at once leave each other alone, and a repeated one says what it said before.
+    let update = async |patch, key| {
+        world.service.update_quota(&Caller::Admin, &world.project, patch, key).await
+    };
+    let tokens = QuotaPatch { tokens_max: Some(2), ..QuotaPatch::default() };
+    let more = QuotaPatch { queues_max: Some(4), ..QuotaPatch::default() };
+    let (first, second) = tokio::join!(update(tokens, Some("k")), update(more, None));
+    let (first, second) = (first.expect("updated"), second.expect("updated"));
+    assert_eq!((first.tokens_max, second.queues_max), (2, 4));
+    let bytes = QuotaPatch { bytes_max: Some(3), ..QuotaPatch::default() };
+    update(bytes, None).await.expect("updated");
+    assert_eq!(update(tokens, Some("k")).await.expect("the same"), first);
+    let shown = world.service.project(&Caller::Admin, &id, Freshness::Current).await;
+    assert_eq!(
+        shown.expect("there").quota,
+        Quota { bytes_max: 3, queues_max: 4, tokens_max: 2, ..first }
+    );
     let none = ProjectId::new("none");
     let missing = world.service.update_quota(&Caller::Admin, &none, patch, None).await;
     assert!(matches!(missing, Err(ServiceError::Rejected(r)) if r.code() == "ProjectMissing"));

@@ -9,6 +9,7 @@ use bessemer_model::{
 };
 
 use crate::bytes::{Reader, Writer};
+use crate::codec::request::{put_quota, take_quota};
 use crate::fault::DecodeError;
 use crate::tables::queue::{put_settings, take_settings};
 
@@ -24,6 +25,7 @@ const TOUCHED: u8 = 9;
 const RELEASED: u8 = 10;
 const CLEARED: u8 = 11;
 const TRANSACTED: u8 = 12;
+const QUOTA_UPDATED: u8 = 13;
 
 /// Appends `outcome`. An outcome of a transaction never holds another transaction's.
 pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
@@ -32,6 +34,10 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
         Outcome::ProjectCreated { id } => {
             writer.u8(PROJECT_CREATED);
             writer.text(id.as_str());
+        }
+        Outcome::QuotaUpdated { quota } => {
+            writer.u8(QUOTA_UPDATED);
+            put_quota(writer, quota);
         }
         Outcome::TokenCreated { id } => {
             writer.u8(TOKEN_CREATED);
@@ -105,6 +111,7 @@ pub(crate) fn take_outcome(reader: &mut Reader<'_>, inner: bool) -> Result<Outco
     Ok(match reader.u8()? {
         DONE => Outcome::Done,
         PROJECT_CREATED => Outcome::ProjectCreated { id: ProjectId::new(reader.text()?) },
+        QUOTA_UPDATED => Outcome::QuotaUpdated { quota: take_quota(reader)? },
         TOKEN_CREATED => Outcome::TokenCreated { id: TokenId::new(reader.text()?) },
         QUEUE_PUT => {
             let settings: QueueSettings = take_settings(reader)?;
@@ -151,7 +158,7 @@ fn take_reservation(reader: &mut Reader<'_>) -> Result<ReservationId, DecodeErro
 
 #[cfg(test)]
 mod tests {
-    use bessemer_model::Millis;
+    use bessemer_model::{Millis, Quota};
 
     use super::*;
 
@@ -167,6 +174,7 @@ mod tests {
         let outcomes = vec![
             Outcome::Done,
             Outcome::ProjectCreated { id: ProjectId::new("p") },
+            Outcome::QuotaUpdated { quota: Quota { bytes_max: u64::MAX, ..Quota::default() } },
             Outcome::TokenCreated { id: TokenId::new("t") },
             Outcome::QueuePut { settings, created: true },
             Outcome::QueueDeleted,

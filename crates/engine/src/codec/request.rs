@@ -5,7 +5,8 @@
 
 use bessemer_model::{
     Command, DeadLetterPatch, Handle, Held, MessageId, Millis, NewMessage, OrderingKey, ProjectId,
-    QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey, Role, TokenId, TokenRecord,
+    QueueName, QueuePatch, Quota, QuotaPatch, Request, ReservationId, RetryKey, Role, TokenId,
+    TokenRecord,
 };
 
 use crate::bytes::{Reader, Writer};
@@ -91,9 +92,9 @@ fn put_command(writer: &mut Writer, command: &Command, inner: bool) {
             writer.text(name);
             put_quota(writer, quota);
         }
-        Command::UpdateQuota { quota } => {
+        Command::UpdateQuota { patch } => {
             writer.u8(UPDATE_QUOTA);
-            put_quota(writer, quota);
+            put_quota_patch(writer, patch);
         }
         Command::DeleteProject => writer.u8(DELETE_PROJECT),
         Command::CreateToken { token } => {
@@ -189,7 +190,7 @@ fn take_command(reader: &mut Reader<'_>, inner: bool) -> Result<Command, DecodeE
         CREATE_PROJECT => {
             Command::CreateProject { name: reader.text()?.into(), quota: take_quota(reader)? }
         }
-        UPDATE_QUOTA => Command::UpdateQuota { quota: take_quota(reader)? },
+        UPDATE_QUOTA => Command::UpdateQuota { patch: take_quota_patch(reader)? },
         DELETE_PROJECT => Command::DeleteProject,
         CREATE_TOKEN => Command::CreateToken { token: take_token(reader)? },
         REVOKE_TOKEN => Command::RevokeToken { id: TokenId::new(reader.text()?) },
@@ -280,6 +281,26 @@ pub(crate) fn take_quota(reader: &mut Reader<'_>) -> Result<Quota, DecodeError> 
         retry_keys_max: reader.var()?,
         tokens_max: reader.var()?,
         waiters_max: reader.var()?,
+    })
+}
+
+fn put_quota_patch(writer: &mut Writer, patch: &QuotaPatch) {
+    writer.option_var(patch.bytes_max);
+    writer.option_var(patch.messages_max);
+    writer.option_var(patch.queues_max);
+    writer.option_var(patch.retry_keys_max);
+    writer.option_var(patch.tokens_max);
+    writer.option_var(patch.waiters_max);
+}
+
+fn take_quota_patch(reader: &mut Reader<'_>) -> Result<QuotaPatch, DecodeError> {
+    Ok(QuotaPatch {
+        bytes_max: reader.option_var()?,
+        messages_max: reader.option_var()?,
+        queues_max: reader.option_var()?,
+        retry_keys_max: reader.option_var()?,
+        tokens_max: reader.option_var()?,
+        waiters_max: reader.option_var()?,
     })
 }
 

@@ -190,6 +190,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "Done",
         Outcome::ProjectCreated { .. } => "ProjectCreated",
+        Outcome::QuotaUpdated { .. } => "QuotaUpdated",
         Outcome::TokenCreated { .. } => "TokenCreated",
         Outcome::QueuePut { .. } => "QueuePut",
         Outcome::QueueDeleted => "QueueDeleted",

@@ -254,7 +254,7 @@ fn projects_and_tokens_are_refused_in_this_order() {
             ("long name", &format!("token t {}", "n".repeat(256)), "LengthOutOfRange TokenName"),
             ("there already", "token t", "TokenExists"),
             ("one too many", "token u", "OverQuota Tokens"),
-            ("a new one", "quota / token u name", "ok"),
+            ("a new one", "quota tokens=2 / token u name", "ok"),
         ],
     );
     check(

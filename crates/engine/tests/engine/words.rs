@@ -14,8 +14,8 @@
 use bessemer_engine::read;
 use bessemer_model::{
     BootCount, Command, DeadLetterPatch, Handle, Held, LaneSeq, MessageId, Millis, NewMessage,
-    NodeId, OrderingKey, ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey,
-    Role, TokenId, TokenRecord,
+    NodeId, OrderingKey, ProjectId, QueueName, QueuePatch, Quota, QuotaPatch, Request,
+    ReservationId, RetryKey, Role, TokenId, TokenRecord,
 };
 use bessemer_seam::kv::Kv;
 
@@ -94,10 +94,11 @@ fn request(world: &World, words: &[&str]) -> Request {
 fn command(world: &World, words: &[&str]) -> Command {
     match words {
         ["project", rest @ ..] => {
-            Command::CreateProject { name: "a project".into(), quota: quota(rest) }
+            let quota = quota(rest).apply_to(Quota::default());
+            Command::CreateProject { name: "a project".into(), quota }
         }
         ["nameless-project"] => Command::CreateProject { name: "".into(), quota: Quota::default() },
-        ["quota", rest @ ..] => Command::UpdateQuota { quota: quota(rest) },
+        ["quota", rest @ ..] => Command::UpdateQuota { patch: quota(rest) },
         ["drop-project"] => Command::DeleteProject,
         ["token", id, rest @ ..] => Command::CreateToken {
             token: TokenRecord {
@@ -235,21 +236,22 @@ fn patch(words: &[&str]) -> QueuePatch {
     patch
 }
 
-fn quota(words: &[&str]) -> Quota {
-    let mut quota = Quota::default();
+fn quota(words: &[&str]) -> QuotaPatch {
+    let mut patch = QuotaPatch::default();
     for word in words {
         let (what, amount) = word.split_once('=').expect("what=amount");
-        let amount = number(amount);
-        match what {
-            "bytes" => quota.bytes_max = amount,
-            "messages" => quota.messages_max = amount,
-            "queues" => quota.queues_max = amount,
-            "keys" => quota.retry_keys_max = amount,
-            "tokens" => quota.tokens_max = amount,
+        let bound = match what {
+            "bytes" => &mut patch.bytes_max,
+            "messages" => &mut patch.messages_max,
+            "queues" => &mut patch.queues_max,
+            "keys" => &mut patch.retry_keys_max,
+            "tokens" => &mut patch.tokens_max,
+            "waiters" => &mut patch.waiters_max,
             other => panic!("cannot read quota {other}"),
-        }
+        };
+        *bound = Some(number(amount));
     }
-    quota
+    patch
 }
 
 fn handle(world: &World, word: &str) -> Handle {

@@ -145,6 +145,15 @@ impl World {
         match outcome {
             Outcome::Done => "done".into(),
             Outcome::ProjectCreated { id } => format!("project {id}"),
+            Outcome::QuotaUpdated { quota } => format!(
+                "quota {} bytes, {} messages, {} queues, {} keys, {} tokens, {} waiters",
+                quota.bytes_max,
+                quota.messages_max,
+                quota.queues_max,
+                quota.retry_keys_max,
+                quota.tokens_max,
+                quota.waiters_max
+            ),
             Outcome::TokenCreated { id } => format!("token {id}"),
             Outcome::QueuePut { settings, created } => {
                 let verb = if *created { "created" } else { "changed" };
