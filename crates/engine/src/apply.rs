@@ -8,6 +8,7 @@ use crate::fault::{Fault, Refusal};
 use crate::queue::release::Release;
 use crate::queue::reserve::Wish;
 use crate::queue::touch::Touch;
+use crate::retry::Keeper;
 use crate::state::{Allowance, State};
 use crate::{group, project, queue, retry, transaction};
 
@@ -27,11 +28,12 @@ pub(crate) fn apply_request(
 fn run(state: &mut State, request: Request) -> Result<Outcome, Refusal> {
     let Request { project, retry, command } = request;
     let Some(retry) = retry else { return apply_command(state, &project, command) };
-    if let Some(outcome) = retry::check(state, &project, &retry)? {
+    let keeper = Keeper::of(&command);
+    if let Some(outcome) = retry::check(state, keeper, &project, &retry)? {
         return Ok(outcome);
     }
     let outcome = apply_command(state, &project, command)?;
-    retry::change(state, &project, &retry, &outcome)?;
+    retry::change(state, keeper, &project, &retry, &outcome)?;
     Ok(outcome)
 }
 

@@ -174,6 +174,27 @@ async fn a_keyed_project_is_created_once() {
 }
 
 #[tokio::test]
+async fn a_keyed_end_of_a_project_happens_once_and_so_does_its_beginning() {
+    let world = World::start();
+    let create = async || {
+        world.service.create_project(&Caller::Admin, "a", Quota::default(), Some("k")).await
+    };
+    let delete = async |id: &ProjectId, key: Option<&str>| {
+        world.service.delete_project(&Caller::Admin, id, key).await
+    };
+    let id = create().await.expect("created");
+    delete(&id, Some("k2")).await.expect("deleted");
+    delete(&id, Some("k2")).await.expect("the same outcome");
+    assert_eq!(create().await.expect("the same outcome"), id);
+    let shown = world.service.project(&Caller::Admin, &id, Freshness::Current).await;
+    assert!(matches!(shown, Err(ServiceError::Rejected(r)) if r.code() == "ProjectMissing"));
+    assert!(delete(&id, None).await.is_err(), "a new request meets what is there");
+    world.node.pass(86_400_000);
+    assert_eq!(create().await.expect("anew"), id);
+    delete(&id, Some("k2")).await.expect("deleted anew");
+}
+
+#[tokio::test]
 async fn a_quota_patch_leaves_the_other_bounds() {
     let world = World::start();
     let patch = QuotaPatch { queues_max: Some(1), ..QuotaPatch::default() };

@@ -52,6 +52,8 @@ pub enum Bug {
 pub struct Reference {
     bug: Option<Bug>,
     pub projects: BTreeMap<ProjectId, Project>,
+    /// Of creations and deletions of projects.
+    retries: BTreeMap<(ProjectId, String), ([u8; 16], Outcome, u64)>,
     now: u64,
     next_sequence: u64,
     next_generation: u64,
@@ -133,7 +135,17 @@ impl Reference {
             let settled = self.now.saturating_sub(late);
             project.queues.values_mut().for_each(|queue| queue.settle(settled));
         }
-        if let (Some(retry), Some(project)) = (&request.retry, self.projects.get(&request.project))
+        self.retries.retain(|_, (_, _, until)| *until > self.now);
+        let of_group =
+            matches!(request.command, Command::CreateProject { .. } | Command::DeleteProject);
+        if let (Some(retry), true) = (&request.retry, of_group) {
+            let key = (request.project.clone(), retry.key.to_string());
+            if let Some((hash, outcome, _)) = self.retries.get(&key) {
+                let same = *hash == retry.request_hash;
+                return if same { Ok(outcome.clone()) } else { Err(Rejection::RetryKeyMismatch) };
+            }
+        } else if let (Some(retry), Some(project)) =
+            (&request.retry, self.projects.get(&request.project))
         {
             if let Some((hash, outcome, _)) = project.retries.get(&*retry.key)
                 && self.bug != Some(Bug::RetriesHappenAgain)
@@ -161,6 +173,11 @@ impl Reference {
                     let told = std::mem::take(&mut self.told);
                     *self = Reference { told, ..before };
                 }
+            }
+            (Ok(outcome), Some(retry)) if of_group => {
+                let key = (request.project.clone(), retry.key.to_string());
+                let kept = (retry.request_hash, outcome.clone(), self.now + 86_400_000);
+                self.retries.insert(key, kept);
             }
             (Ok(outcome), Some(retry)) => {
                 if let Some(project) = self.projects.get_mut(&request.project) {
