@@ -160,6 +160,25 @@ async fn a_keyed_mint_shows_the_same_token_again_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_never_comes_back_under_its_key() {
+    let world = World::start();
+    let leaked = mint(&world, token_for(Role::Owner), Some("k")).await;
+    let revoked =
+        world.service.revoke_token(&Caller::Admin, &world.project, leaked.id.clone(), None);
+    revoked.await.expect("revoked");
+    let again = mint(&world, token_for(Role::Owner), Some("k")).await;
+    assert_eq!(again.token, leaked.token, "the same outcome");
+    assert!(is_unauthorized(enter(&world, &leaked.token).await), "which is revoked");
+    world.node.pass(86_400_000);
+    let anew = mint(&world, token_for(Role::Owner), Some("k")).await;
+    assert!(anew.id != leaked.id && anew.token != leaked.token);
+    assert!(enter(&world, &anew.token).await.is_ok());
+    assert!(is_unauthorized(enter(&world, &leaked.token).await));
+    let mixed = leaked.token.replace(leaked.id.as_str(), anew.id.as_str());
+    assert!(is_unauthorized(enter(&world, &mixed).await), "the secret is another, too");
+}
+
+#[tokio::test]
 async fn a_keyed_project_is_created_once() {
     let world = World::start();
     let create = async |name: &str, key: Option<&str>| {
