@@ -125,10 +125,8 @@ pub fn peek(
         Ok(row) => row,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    let from = message::ready_key(row.store, row.ready_from);
-    let to = message::store_end(b'R', row.store);
     let (mut messages, mut bytes_left) = (Vec::new(), RESERVE_BYTES_MAX);
-    for (key, _) in list(view, Table::Index, &from, &to, n as usize)? {
+    for key in ready_keys(view, &row, n as usize)? {
         let position = bessemer_model::Position(number_at(&key, 9)?);
         let key = message::key(row.store, position);
         let row = read(view, Table::Row, &key, MessageRow::decode)?
@@ -140,6 +138,20 @@ pub fn peek(
         messages.push(message_view(view, &row)?);
     }
     Ok(Ok(messages))
+}
+
+/// How many messages could be reserved now, counted up to `count_max`. Reads no message.
+/// Rejects: `ProjectMissing`, `QueueMissing`.
+pub fn count_ready(
+    view: &dyn KvRead,
+    project: &ProjectId,
+    queue: &QueueName,
+    count_max: usize,
+) -> Result<Result<usize, Rejection>, Fault> {
+    match queue_or_rejection(view, project, queue)? {
+        Ok(row) => Ok(Ok(ready_keys(view, &row, count_max)?.len())),
+        Err(rejection) => Ok(Err(rejection)),
+    }
 }
 
 /// The project, or `None`.
@@ -259,6 +271,14 @@ fn queue_or_rejection(
         Some(row) => Ok(Ok(row)),
         None => Ok(Err(Rejection::QueueMissing { queue: queue.clone() })),
     }
+}
+
+/// The first keys of the queue's ready index, oldest first.
+fn ready_keys(view: &dyn KvRead, row: &QueueRow, limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
+    let from = message::ready_key(row.store, row.ready_from);
+    let to = message::store_end(b'R', row.store);
+    let pairs = list(view, Table::Index, &from, &to, limit)?;
+    Ok(pairs.into_iter().map(|(key, _)| key).collect())
 }
 
 fn message_view(view: &dyn KvRead, row: &MessageRow) -> Result<MessageView, Fault> {
