@@ -9,7 +9,7 @@ use bessemer_model::rejection::{Counted, Quotum};
 use bessemer_model::{
     Command, DeadLetter, DeadLetterPatch, GroupId, Handle, MessageId, Millis, NewMessage, Outcome,
     ProjectId, QueueName, QueueSettings, Quota, Rejection, Request, ReservationId, ReservedMessage,
-    Usage,
+    TokenId, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -35,7 +35,8 @@ pub struct Queue {
 #[derive(Clone, Debug)]
 pub struct Project {
     pub queues: BTreeMap<QueueName, Queue>,
-    quota: Quota,
+    pub quota: Quota,
+    pub tokens: BTreeSet<TokenId>,
     retries: BTreeMap<String, ([u8; 16], Outcome, u64)>,
 }
 
@@ -77,6 +78,17 @@ impl Queue {
         ready
     }
 
+    /// Messages, reserved ones, delayed ones, and bytes of all bodies.
+    pub fn counts(&self) -> (u64, u64, u64, u64) {
+        let count = |is: fn(&Message) -> bool| {
+            self.messages.values().filter(|message| is(message)).count() as u64
+        };
+        let bytes = self.messages.values().map(|message| message.body.len() as u64).sum();
+        let (reserved, delayed) =
+            (count(|one| one.held.is_some()), count(|one| one.delayed.is_some()));
+        (self.messages.len() as u64, reserved, delayed, bytes)
+    }
+
     fn settle(&mut self, now: u64) {
         self.messages.retain(|_, message| {
             if let Some((until, _, _)) = message.held
@@ -106,7 +118,7 @@ impl Project {
             messages: messages().count() as u64,
             queues: self.queues.len() as u64,
             retry_keys: self.retries.len() as u64,
-            tokens: 0,
+            tokens: self.tokens.len() as u64,
         }
     }
 }
@@ -197,8 +209,9 @@ impl Reference {
                 if self.projects.contains_key(id) {
                     return Err(Rejection::ProjectExists { project: id.clone() });
                 }
-                let (queues, retries) = (BTreeMap::new(), BTreeMap::new());
-                self.projects.insert(id.clone(), Project { queues, quota: *quota, retries });
+                let (queues, tokens, retries) = Default::default();
+                let project = Project { queues, quota: *quota, tokens, retries };
+                self.projects.insert(id.clone(), project);
                 return Ok(Outcome::ProjectCreated { id: id.clone() });
             }
             _ => {}
@@ -208,6 +221,24 @@ impl Reference {
         };
         let answer = match command {
             Command::DeleteProject => return Ok(Outcome::Done),
+            Command::UpdateQuota { patch } => {
+                project.quota = patch.apply_to(project.quota);
+                Ok(Outcome::QuotaUpdated { quota: project.quota })
+            }
+            Command::CreateToken { token } => {
+                let limit = project.quota.tokens_max;
+                let has = |project: &Project| project.tokens.contains(&token.id);
+                if has(&project) || self.projects.values().any(has) {
+                    Err(Rejection::TokenExists { token: token.id.clone() })
+                } else if project.tokens.len() as u64 >= limit {
+                    Err(Rejection::OverQuota { what: Quotum::Tokens, limit })
+                } else {
+                    project.tokens.insert(token.id.clone());
+                    Ok(Outcome::TokenCreated { id: token.id.clone() })
+                }
+            }
+            Command::RevokeToken { id } if project.tokens.remove(id) => Ok(Outcome::Done),
+            Command::RevokeToken { id } => Err(Rejection::TokenMissing { token: id.clone() }),
             Command::Transaction { commands } if commands.is_empty() => {
                 Err(Rejection::CountOutOfRange {
                     what: Counted::Commands,

@@ -8,6 +8,7 @@
 //! clear q   delete q   tx post q a ; ack q m1      key K/H post q a
 //! project [name] [messages=9 …]   quota …   drop-project   in other
 //! token t [owner]   revoke t   init   tick   sweep   lane 2 boot 1 seq 1 post q a
+//! empty (a group before its first entry)
 //! info q   usage   peek q 3   get q m1   list [previous]   rows   cold   restart
 //! ```
 
@@ -44,6 +45,10 @@ pub fn parse(world: &mut World, line: &str) -> Said {
         }
         ["cold"] => {
             world.engine.clear_caches();
+            Said::Nothing("ok".into())
+        }
+        ["empty"] => {
+            *world = World::empty();
             Said::Nothing("ok".into())
         }
         ["restart"] => {
