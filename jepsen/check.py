@@ -14,6 +14,9 @@ import history as histories
 # Log time runs at most 1 % off the clock; a lease is also cut short by this much.
 LEASE_EPSILON_S = 0.25
 LEASE_RATE = 0.99
+# A reserve whose answer was lost may be decided, and taken back, this long after its client gave
+# up: the patience of each of the two requests.
+UNDO_S = 20
 INFO_SHARE_MAX = 0.05
 VIOLATIONS_SHOWN = 5
 
@@ -96,27 +99,31 @@ def order(history):
     """First deliveries keep the order of posts, per queue; one answer is in order, too.
 
     a was posted before b began to be posted, and b was delivered before the reserve that first
-    delivered a was even sent. The first delivery of a is known when its count is 1.
+    delivered a was even sent. The first delivery of a is known when its count is 1, and no reserve
+    may have held a meanwhile whose answer was lost: such a one is taken back with its count.
     """
     violations, opportunities = [], 0
-    first = {}
+    first, lost = {}, {}
     for message, deliveries in history.deliveries_by_message().items():
         first[message] = deliveries[0]
+    for reserve in history.reserves:
+        if reserve["outcome"] == "info":
+            lost.setdefault(reserve["queue"], []).append(reserve)
     by_queue = {}
     for post in history.posts:
         if post["outcome"] == "ok" and not post.get("delayed"):
             for message, uid in zip(post["ids"], post["uids"]):
                 if message in first and first[message].queue == post["queue"]:
                     by_queue.setdefault(post["queue"], []).append((post, uid, first[message]))
-    for rows in by_queue.values():
-        found, pairs = order_in_queue(rows)
+    for queue, rows in by_queue.items():
+        found, pairs = order_in_queue(rows, lost.get(queue, []))
         violations += found
         opportunities += pairs
     found, pairs = order_in_answers(history)
     return violations + found, opportunities + pairs
 
 
-def order_in_queue(rows):
+def order_in_queue(rows, lost):
     """Sweeps over posts by time; keeps the earlier post whose first delivery was sent last."""
     violations, pairs = [], 0
     earlier = sorted((row for row in rows if row[2].count == 1), key=lambda row: row[0]["t_ok"])
@@ -130,6 +137,9 @@ def order_in_queue(rows):
             continue
         pairs += 1
         if delivery.t_ok < latest[2].t_inv:
+            posted = latest[0]["t_ok"]
+            if any(r["t_inv"] < delivery.t_ok and r["t_ok"] + UNDO_S > posted for r in lost):
+                continue
             violations.append(
                 f"{uid} was posted after {latest[1]}, but delivered at {delivery.t_ok:.3f}, "
                 f"before {latest[1]} was asked for at {latest[2].t_inv:.3f}"

@@ -165,6 +165,9 @@ class Checker(unittest.TestCase):
                 # An unknown reserve had taken a before: its count shows it.
                 two + [reserve(2, outcome="info"), reserve(3, ("b", 2, "r2", 1)),
                        reserve(20, ("a", 1, "r3", 2))],
+                # An unknown reserve had taken a, and was taken back with its count.
+                two + [reserve(2, outcome="info"), reserve(3, ("b", 2, "r2", 1)),
+                       reserve(4, ("a", 1, "r3", 1))],
                 # A lapsed message comes again, before younger ones.
                 two + [reserve(2, ("a", 1, "r1", 1)), reserve(15, ("a", 1, "r2", 2)),
                        reserve(16, ("b", 2, "r3", 1))],
@@ -172,6 +175,14 @@ class Checker(unittest.TestCase):
             bad=[
                 two + [reserve(2, ("b", 2, "r2", 1)), reserve(3, ("a", 1, "r1", 1))],
                 two + [reserve(2, ("b", 2, "r2", 1), ("a", 1, "r1", 1))],
+                # The unknown reserve came too late to excuse it.
+                two + [reserve(2, ("b", 2, "r2", 1)), reserve(3, outcome="info"),
+                       reserve(4, ("a", 1, "r3", 1))],
+                # Or was over before a was posted, or is of another queue.
+                [reserve(0, outcome="info"), post("a", 1, 50), post("b", 2, 51),
+                 reserve(52, ("b", 2, "r2", 1)), reserve(53, ("a", 1, "r3", 1))],
+                two + [reserve(2, outcome="info", queue="p"), reserve(3, ("b", 2, "r2", 1)),
+                       reserve(4, ("a", 1, "r3", 1))],
                 two + [post("c", 3, 2), reserve(3, ("a", 1, "r1", 1)),
                        reserve(4, ("c", 3, "r3", 1)), reserve(5, ("b", 2, "r2", 1))],
             ],

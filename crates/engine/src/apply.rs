@@ -8,7 +8,8 @@ use crate::fault::{Fault, Refusal};
 use crate::queue::release::Release;
 use crate::queue::reserve::Wish;
 use crate::queue::touch::Touch;
-use crate::state::State;
+use crate::retry::Keeper;
+use crate::state::{Allowance, State};
 use crate::{group, project, queue, retry, transaction};
 
 /// Applies one request: its outcome, or the rejection after which nothing has changed.
@@ -16,6 +17,7 @@ pub(crate) fn apply_request(
     state: &mut State,
     request: Request,
 ) -> Result<Result<Outcome, Rejection>, Fault> {
+    state.allowance = Allowance::FULL;
     match run(state, request) {
         Ok(outcome) => Ok(Ok(outcome)),
         Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
@@ -26,11 +28,12 @@ pub(crate) fn apply_request(
 fn run(state: &mut State, request: Request) -> Result<Outcome, Refusal> {
     let Request { project, retry, command } = request;
     let Some(retry) = retry else { return apply_command(state, &project, command) };
-    if let Some(outcome) = retry::check(state, &project, &retry)? {
+    let keeper = Keeper::of(&command);
+    if let Some(outcome) = retry::check(state, keeper, &project, &retry)? {
         return Ok(outcome);
     }
     let outcome = apply_command(state, &project, command)?;
-    retry::change(state, &project, &retry, &outcome)?;
+    retry::change(state, keeper, &project, &retry, &outcome)?;
     Ok(outcome)
 }
 
@@ -49,7 +52,7 @@ fn apply_command(
         Command::CreateProject { name, quota } => {
             project::create::apply(state, project, name, quota)
         }
-        Command::UpdateQuota { quota } => project::update_quota::apply(state, project, quota),
+        Command::UpdateQuota { patch } => project::update_quota::apply(state, project, patch),
         Command::DeleteProject => project::delete::apply(state, project),
         Command::CreateToken { token } => project::create_token::apply(state, project, &token),
         Command::RevokeToken { id } => project::revoke_token::apply(state, project, &id),
@@ -62,6 +65,7 @@ fn apply_command(
         | Command::AckMessages { .. }
         | Command::TouchMessage { .. }
         | Command::ReleaseMessage { .. }
+        | Command::UndoReserve { .. }
         | Command::ClearQueue { .. } => apply_queue_command(state, project, command),
     }
 }
@@ -77,6 +81,7 @@ pub(crate) fn is_queue_command(command: &Command) -> bool {
         | Command::AckMessages { .. }
         | Command::TouchMessage { .. }
         | Command::ReleaseMessage { .. }
+        | Command::UndoReserve { .. }
         | Command::ClearQueue { .. } => true,
         Command::InitGroup { .. }
         | Command::Tick
@@ -116,6 +121,7 @@ pub(crate) fn apply_queue_command(
             let release = Release { message, reservation, delay };
             queue::release::apply(state, project, &queue, &release)
         }
+        Command::UndoReserve { queue, held } => queue::undo::apply(state, project, &queue, &held),
         Command::ClearQueue { queue } => queue::clear::apply(state, project, &queue),
         Command::InitGroup { .. }
         | Command::Tick

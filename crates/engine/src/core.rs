@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub garbage_projects: u64,
     /// No ended store is below this one.
     pub garbage_from: StoreId,
+    /// Outcomes kept under the number of the group itself (`tables/retry.rs`).
+    pub retry_keys: u64,
 }
 
 impl Default for Core {
@@ -52,6 +54,7 @@ impl Default for Core {
             garbage_stores: 0,
             garbage_projects: 0,
             garbage_from: StoreId(0),
+            retry_keys: 0,
         }
     }
 }
@@ -73,6 +76,7 @@ impl Core {
             self.garbage_stores,
             self.garbage_projects,
             self.garbage_from.0,
+            self.retry_keys,
         ] {
             writer.fixed(number);
         }
@@ -97,6 +101,7 @@ impl Core {
             garbage_stores: reader.fixed()?,
             garbage_projects: reader.fixed()?,
             garbage_from: StoreId(reader.fixed()?),
+            retry_keys: reader.fixed()?,
         };
         reader.end()?;
         Ok(core)

@@ -25,6 +25,7 @@ use crate::told::{Applied, PartResult, PartTold, Told};
 pub struct Engine<K: Kv> {
     kv: K,
     me: NodeId,
+    boot: BootCount,
     state: State,
     next_due: Option<Millis>,
     /// An entry is being applied, or a fault ended one half-way.
@@ -32,10 +33,11 @@ pub struct Engine<K: Kv> {
 }
 
 impl<K: Kv> Engine<K> {
-    /// Reads the applied state. `me` decides only whose outcomes carry bodies.
+    /// Reads the applied state. `me` and `boot` decide only which outcomes carry bodies: those of
+    /// this node's present run. Of an earlier run nobody waits for one.
     ///
     /// Reads a number of rows that does not depend on the number of messages.
-    pub fn open(kv: K, group: GroupId, me: NodeId) -> Result<Self, Fault> {
+    pub fn open(kv: K, group: GroupId, me: NodeId, boot: BootCount) -> Result<Self, Fault> {
         let core = read(&kv, Table::Meta, core::KEY.as_bytes(), Core::decode)?.unwrap_or_default();
         if core.cluster_version > CLUSTER_VERSION {
             let cluster_version = core.cluster_version;
@@ -64,7 +66,7 @@ impl<K: Kv> Engine<K> {
             return Err(fault);
         }
         let state = State::new(group, Overlay::new(Box::new(kv.clone())), core, lanes);
-        let mut engine = Engine { kv, me, state, next_due: None, unfinished: false };
+        let mut engine = Engine { kv, me, boot, state, next_due: None, unfinished: false };
         engine.find_next_due()?;
         Ok(engine)
     }
@@ -183,7 +185,7 @@ impl<K: Kv> Engine<K> {
             }
             self.state.save_lane(lane);
         }
-        let mine = part.lane.is_some_and(|lane| lane.node == self.me);
+        let mine = part.lane.is_some_and(|lane| lane.node == self.me && lane.boot == self.boot);
         self.state.bodies = if mine { Bodies::Wanted } else { Bodies::Unwanted };
         let mut results = Vec::with_capacity(part.requests.len());
         for request in part.requests {

@@ -4,6 +4,7 @@
 //! request but for a missing noun; a `Fault` stops the replica.
 //! Time is the log time the view was committed at.
 
+use bessemer_model::limits::RESERVE_BYTES_MAX;
 use bessemer_model::{
     MessageId, Millis, ProjectId, QueueName, QueueSettings, Quota, Rejection, TokenId, TokenRecord,
     Usage,
@@ -111,7 +112,8 @@ pub fn get_message(
     }
 }
 
-/// Up to `n` messages that could be reserved now, in the order of reserve.
+/// Up to `n` messages that could be reserved now, in the order of reserve: fewer when their bodies
+/// would be more than `RESERVE_BYTES_MAX`.
 /// Rejects: `ProjectMissing`, `QueueMissing`.
 pub fn peek(
     view: &dyn KvRead,
@@ -123,17 +125,33 @@ pub fn peek(
         Ok(row) => row,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    let from = message::ready_key(row.store, row.ready_from);
-    let to = message::store_end(b'R', row.store);
-    let mut messages = Vec::new();
-    for (key, _) in list(view, Table::Index, &from, &to, n as usize)? {
+    let (mut messages, mut bytes_left) = (Vec::new(), RESERVE_BYTES_MAX);
+    for key in ready_keys(view, &row, n as usize)? {
         let position = bessemer_model::Position(number_at(&key, 9)?);
         let key = message::key(row.store, position);
         let row = read(view, Table::Row, &key, MessageRow::decode)?
             .ok_or_else(|| Fault::corrupt("the ready index names a missing message", key))?;
+        match bytes_left.checked_sub(row.body_bytes) {
+            Some(left) => bytes_left = left,
+            None => break,
+        }
         messages.push(message_view(view, &row)?);
     }
     Ok(Ok(messages))
+}
+
+/// How many messages could be reserved now, counted up to `count_max`. Reads no message.
+/// Rejects: `ProjectMissing`, `QueueMissing`.
+pub fn count_ready(
+    view: &dyn KvRead,
+    project: &ProjectId,
+    queue: &QueueName,
+    count_max: usize,
+) -> Result<Result<usize, Rejection>, Fault> {
+    match queue_or_rejection(view, project, queue)? {
+        Ok(row) => Ok(Ok(ready_keys(view, &row, count_max)?.len())),
+        Err(rejection) => Ok(Err(rejection)),
+    }
 }
 
 /// The project, or `None`.
@@ -253,6 +271,14 @@ fn queue_or_rejection(
         Some(row) => Ok(Ok(row)),
         None => Ok(Err(Rejection::QueueMissing { queue: queue.clone() })),
     }
+}
+
+/// The first keys of the queue's ready index, oldest first.
+fn ready_keys(view: &dyn KvRead, row: &QueueRow, limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
+    let from = message::ready_key(row.store, row.ready_from);
+    let to = message::store_end(b'R', row.store);
+    let pairs = list(view, Table::Index, &from, &to, limit)?;
+    Ok(pairs.into_iter().map(|(key, _)| key).collect())
 }
 
 fn message_view(view: &dyn KvRead, row: &MessageRow) -> Result<MessageView, Fault> {

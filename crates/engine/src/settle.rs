@@ -106,6 +106,10 @@ fn forget_retry(state: &mut State, timer: &Timer, number: u64, key: &str) -> Res
     let row = read(&state.rows, Table::Row, &row_key, RetryRow::decode)?
         .ok_or_else(|| Fault::corrupt("a retry key is forgotten that is not kept", &row_key))?;
     state.rows.delete(Table::Row, row_key);
+    if number == retry::OF_GROUP {
+        state.core.retry_keys -= 1;
+        return Ok(());
+    }
     match state.find_project(&row.project)? {
         Some(mut project) if project.row.number == number => {
             project.row.usage.retry_keys -= 1;

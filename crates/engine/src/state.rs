@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bessemer_model::limits::{DEAD_LETTER_MOVES_MAX, RESERVE_BYTES_MAX, RESERVE_COUNT_MAX};
 use bessemer_model::{
     Effect, GroupId, LaneSeq, MessageId, Millis, NodeId, Position, ProjectId, QueueName, Rejection,
     StoreId,
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub lanes: BTreeMap<NodeId, LaneRow>,
     /// Whether outcomes are for this node and carry bodies. Never decides what is written.
     pub bodies: Bodies,
+    /// Begins anew with each request.
+    pub allowance: Allowance,
     pub effects: Effects,
     ready: ReadyWindows,
     due: Window<Vec<u8>>,
@@ -43,6 +46,25 @@ pub(crate) struct State {
 pub(crate) enum Bodies {
     Wanted,
     Unwanted,
+}
+
+/// What the request being applied may still hand out and move. All reserves of a transaction draw
+/// on one, so a small request never makes a large outcome, nor much work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Allowance {
+    pub messages: u32,
+    /// Bytes of bodies.
+    pub bytes: u64,
+    /// Moves to a dead-letter queue.
+    pub moves: u32,
+}
+
+impl Allowance {
+    pub const FULL: Allowance = Allowance {
+        messages: RESERVE_COUNT_MAX,
+        bytes: RESERVE_BYTES_MAX,
+        moves: DEAD_LETTER_MOVES_MAX,
+    };
 }
 
 /// A project's row, on loan.
@@ -79,6 +101,7 @@ impl State {
             core,
             lanes,
             bodies: Bodies::Unwanted,
+            allowance: Allowance::FULL,
             effects: Effects::default(),
             ready: ReadyWindows::default(),
             due: Window::new(timer::from(core.log_time)),

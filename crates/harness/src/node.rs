@@ -61,7 +61,8 @@ impl TestNode {
     }
 
     pub fn new() -> Arc<TestNode> {
-        let engine = Engine::open(MemoryKv::new(), GroupId(0), ME).expect("an empty state opens");
+        let engine = Engine::open(MemoryKv::new(), GroupId(0), ME, BootCount(1));
+        let engine = engine.expect("an empty state opens");
         let node = TestNode {
             applying: Mutex::new(Applying { engine, index: 0, seq: 0 }),
             subscribers: Mutex::default(),

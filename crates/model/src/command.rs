@@ -2,8 +2,8 @@
 
 use crate::access::TokenRecord;
 use crate::ids::{MessageId, ProjectId, QueueName, ReservationId, TokenId};
-use crate::project::Quota;
-use crate::queue::{Handle, NewMessage, QueuePatch};
+use crate::project::{Quota, QuotaPatch};
+use crate::queue::{Handle, Held, NewMessage, QueuePatch};
 use crate::units::Millis;
 
 /// A command of one project, as it travels to the log.
@@ -36,8 +36,8 @@ pub enum Command {
 
     /// → `ProjectCreated`. `InvalidName`, `ProjectExists`.
     CreateProject { name: Box<str>, quota: Quota },
-    /// → `Done`. `ProjectMissing`.
-    UpdateQuota { quota: Quota },
+    /// Changes the given bounds and no other. → `QuotaUpdated`. `ProjectMissing`.
+    UpdateQuota { patch: QuotaPatch },
     /// → `Done`, with all its queues and tokens. `ProjectMissing`.
     DeleteProject,
     /// → `TokenCreated`. `ProjectMissing`, `TokenExists`, `OverQuota`.
@@ -72,6 +72,10 @@ pub enum Command {
         reservation: ReservationId,
         delay: Millis,
     },
+    /// Takes back a reserve of 1..=100 messages whose reply reached nobody: those still held and
+    /// never touched are free again at their old place, and that reservation counts no more; the
+    /// others are left as they are. → `Released`. Never asked for by a client.
+    UndoReserve { queue: QueueName, held: Vec<Held> },
     /// Removes every message, reserved and delayed ones too. → `Cleared`.
     ClearQueue { queue: QueueName },
 
@@ -102,6 +106,7 @@ impl Command {
             | Command::AckMessages { .. }
             | Command::TouchMessage { .. }
             | Command::ReleaseMessage { .. }
+            | Command::UndoReserve { .. }
             | Command::ClearQueue { .. } => false,
         }
     }

@@ -25,7 +25,7 @@ pub use ids::{
 };
 pub use lane::LaneSeq;
 pub use outcome::{Outcome, ReservedMessage};
-pub use project::{Quota, Usage};
-pub use queue::{DeadLetter, DeadLetterPatch, Handle, NewMessage, QueuePatch, QueueSettings};
+pub use project::{Quota, QuotaPatch, Usage};
+pub use queue::{DeadLetter, DeadLetterPatch, Handle, Held, NewMessage, QueuePatch, QueueSettings};
 pub use rejection::Rejection;
 pub use units::Millis;

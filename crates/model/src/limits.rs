@@ -19,13 +19,19 @@ pub const RETRY_KEY_BYTES_MAX: usize = 255;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Messages per post: ours; bounds the work of one command (the API names the request size alone).
 pub const POST_COUNT_MAX: usize = 1000;
-/// Reservations, and messages peeked, per call. Source: API.
+/// Reservations, and messages peeked, per request; the reserves of a transaction share it.
+/// Source: API.
 pub const RESERVE_COUNT_MAX: u32 = 100;
+/// Bytes of bodies one reserve, one peek, or all reserves of a transaction hand out: ours. A reserve
+/// gives fewer messages rather than more bytes, and there is always room for one.
+pub const RESERVE_BYTES_MAX: u64 = 1 << 20;
+const _: () = assert!(BODY_BYTES_MAX as u64 <= RESERVE_BYTES_MAX, "any one message can be given");
 /// Ids per batch delete. Source: API.
 pub const DELETE_COUNT_MAX: usize = 100;
 /// Commands per transaction: ours, as SQS batches times ten.
 pub const TRANSACTION_COUNT_MAX: usize = 100;
-/// Messages one reserve may move to a dead-letter queue. Source: design 3.
+/// Messages one request may move to a dead-letter queue; the reserves of a transaction share it.
+/// Source: design 3.
 pub const DEAD_LETTER_MOVES_MAX: u32 = 1000;
 /// Default and largest reservation time. Source: API; least is 1 s (official suites use 3 s).
 pub const MESSAGE_TIMEOUT_DEFAULT: Millis = Millis::from_secs(60);
@@ -47,6 +53,8 @@ pub const PER_PAGE_DEFAULT: u32 = 30;
 pub const PER_PAGE_MAX: u32 = 100;
 /// How long the outcome of a keyed request is kept, in log time. Source: design 3.
 pub const RETRY_KEY_LIFE: Millis = Millis::from_secs(86_400);
+/// Outcomes of keyed creations and deletions of projects that are kept, over all projects: ours.
+pub const PROJECT_RETRY_KEYS_MAX: u64 = 100_000;
 /// Due timers settled by one batch at most; what is left holds the batch's time back. Design 3.
 pub const TIMERS_PER_BATCH_MAX: usize = 1000;
 /// Rows of ended stores removed by one `Sweep` at most. Design 3.

@@ -1,6 +1,7 @@
 //! What a command that was not rejected brought about.
 
 use crate::ids::{MessageId, ProjectId, ReservationId, TokenId};
+use crate::project::Quota;
 use crate::queue::QueueSettings;
 
 /// The answer to a `Command`; which variant belongs to which command is written there.
@@ -9,6 +10,10 @@ pub enum Outcome {
     Done,
     ProjectCreated {
         id: ProjectId,
+    },
+    /// The whole quota after the change.
+    QuotaUpdated {
+        quota: Quota,
     },
     TokenCreated {
         id: TokenId,

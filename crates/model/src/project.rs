@@ -28,6 +28,31 @@ impl Default for Quota {
     }
 }
 
+/// Changes to a quota; `None` leaves a bound as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QuotaPatch {
+    pub bytes_max: Option<u64>,
+    pub messages_max: Option<u64>,
+    pub queues_max: Option<u64>,
+    pub retry_keys_max: Option<u64>,
+    pub tokens_max: Option<u64>,
+    pub waiters_max: Option<u64>,
+}
+
+impl QuotaPatch {
+    /// `quota` with the given bounds changed.
+    pub fn apply_to(&self, quota: Quota) -> Quota {
+        Quota {
+            bytes_max: self.bytes_max.unwrap_or(quota.bytes_max),
+            messages_max: self.messages_max.unwrap_or(quota.messages_max),
+            queues_max: self.queues_max.unwrap_or(quota.queues_max),
+            retry_keys_max: self.retry_keys_max.unwrap_or(quota.retry_keys_max),
+            tokens_max: self.tokens_max.unwrap_or(quota.tokens_max),
+            waiters_max: self.waiters_max.unwrap_or(quota.waiters_max),
+        }
+    }
+}
+
 /// What a project holds now; each field is bounded by the field of the same name in `Quota`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {

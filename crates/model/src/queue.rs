@@ -79,3 +79,10 @@ pub struct Handle {
     pub message: MessageId,
     pub reservation: Option<ReservationId>,
 }
+
+/// A message under a reservation that was told to nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    pub message: MessageId,
+    pub reservation: ReservationId,
+}

@@ -219,7 +219,7 @@ impl fmt::Display for Rejection {
             }
             Rejection::OverQuota { what, limit } => write!(
                 f,
-                "The project's limit of {limit} {what} is reached; remove some or ask the operator \
+                "The limit of {limit} {what} is reached; remove some or ask the operator \
                  to raise it"
             ),
             Rejection::RetryKeyMismatch => f.write_str(

@@ -253,9 +253,10 @@ async fn prepare<W: World>(
 ) -> Result<Prepared<W>, StartError> {
     let state = Arc::new(state);
     let (opener, group, me) = (state.clone(), options.group, options.node);
+    let boot = options.boot;
     let opened = W::Rt::spawn_blocking(move || {
         let kv = opener.open()?;
-        let engine = Engine::open(kv.clone(), group, me).map_err(std::io::Error::other)?;
+        let engine = Engine::open(kv.clone(), group, me, boot).map_err(std::io::Error::other)?;
         let records = engine.meta(ROW_SNAPSHOTS).map_err(std::io::Error::other)?;
         let current = Current::<W>::find(opener.latest()?, records.as_deref())?;
         Ok::<_, std::io::Error>((kv, engine, current))

@@ -185,14 +185,15 @@ impl<W: World> StateMachine<W> {
 
     async fn replace(&mut self, data: SnapshotData<W>) -> io::Result<()> {
         let state = self.shared.state.clone();
-        let (group, me) = (self.shared.options.group, self.shared.options.node);
+        let options = &self.shared.options;
+        let (group, me, boot) = (options.group, options.node, options.boot);
         let installed = W::Rt::spawn_blocking(move || {
             let staging = match data {
                 SnapshotData::Received { staging } => staging,
                 SnapshotData::Held(current) => current.restage(&*state)?,
             };
             let kv = state.install(staging)?;
-            let engine = Engine::open(kv.clone(), group, me).map_err(io::Error::other)?;
+            let engine = Engine::open(kv.clone(), group, me, boot).map_err(io::Error::other)?;
             Ok::<_, io::Error>((kv, engine, state.latest()?))
         })
         .await?;

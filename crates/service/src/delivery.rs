@@ -1,9 +1,11 @@
 //! Messages on their way to a consumer: handed over, or given back.
 //!
-//! A reservation whose reply reached nobody would hide its messages until it lapses. So a reply
-//! is guarded: unless it is known to be written, its messages are released.
-//! Not guarded: replies to keyed requests (the same key fetches them again), and to reserves that
-//! delete (nothing is left to give back).
+//! A reservation whose reply reached nobody would hide its messages until it lapses, and count
+//! towards their dead-letter setting. So a reply is guarded: unless it is known to be written, the
+//! reserve is taken back.
+//! Not guarded: replies to keyed requests (the same key fetches them again), to reserves that
+//! delete (nothing is left to give back), and to transactions (whole or not at all: a part of one
+//! is not taken back; its messages lapse).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bessemer_model::{
-    Command, Failure, Millis, Outcome, ProjectId, QueueName, Request, ReservedMessage,
+    Command, Failure, Held, Outcome, ProjectId, QueueName, Request, ReservedMessage,
 };
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::Consensus;
 use bessemer_seam::runtime::SharedRuntime;
 
-/// Gives messages back, from wherever it is dropped.
+/// Takes reserves back, from wherever it is dropped.
 #[derive(Clone)]
 pub(crate) struct Undoer {
     pub consensus: Arc<dyn Consensus>,
@@ -26,42 +28,21 @@ pub(crate) struct Undoer {
 }
 
 impl Undoer {
-    /// Releases each of `messages` at once. The task ends within two patiences: what could not
-    /// be released lapses by itself.
-    fn spawn(self, project: ProjectId, queue: QueueName, messages: Vec<ReservedMessage>) {
+    /// Takes the reserve of `held` back. The task ends within one patience: what could not be
+    /// undone lapses by itself, and counts.
+    fn spawn(self, project: ProjectId, queue: QueueName, held: Vec<Held>) {
         let runtime = self.runtime.clone();
-        runtime.spawn(Box::pin(self.undo(project, queue, messages)));
+        runtime.spawn(Box::pin(self.undo(project, queue, held)));
     }
 
-    async fn undo(self, project: ProjectId, queue: QueueName, messages: Vec<ReservedMessage>) {
-        let mut commands: Vec<Command> = messages
-            .iter()
-            .map(|message| Command::ReleaseMessage {
-                queue: queue.clone(),
-                message: message.id,
-                reservation: message.reservation,
-                delay: Millis::ZERO,
-            })
-            .collect();
-        let propose = |command| {
-            let request = Request { project: project.clone(), retry: None, command };
-            self.consensus.propose(request, self.patience)
-        };
-        if commands.len() > 1 {
-            let together = Command::Transaction { commands: commands.clone() };
-            match propose(together).await {
-                Ok(_) => return,
-                // One of them is gone or lapsed already: the others go one by one.
-                Err(Failure::Rejected(_)) => (),
-                Err(Failure::NotDone(_) | Failure::Unknown) => return,
-            }
+    async fn undo(self, project: ProjectId, queue: QueueName, held: Vec<Held>) {
+        if held.is_empty() {
+            return;
         }
-        for command in commands.drain(..) {
-            match propose(command).await {
-                Ok(_) | Err(Failure::Rejected(_)) => (),
-                Err(Failure::NotDone(_) | Failure::Unknown) => return,
-            }
-        }
+        let command = Command::UndoReserve { queue, held };
+        let request = Request { project, retry: None, command };
+        // Nobody waits for the outcome.
+        let _ = self.consensus.propose(request, self.patience).await;
     }
 }
 
@@ -80,10 +61,10 @@ impl Delivery {
     }
 }
 
-/// Releases the messages of a reply when it is dropped, unless it was delivered.
+/// Takes the reserve of a reply back when it is dropped, unless it was delivered.
 #[must_use = "dropping it gives the messages back"]
 pub struct Undo {
-    held: Option<(Undoer, ProjectId, QueueName, Vec<ReservedMessage>)>,
+    held: Option<(Undoer, ProjectId, QueueName, Vec<Held>)>,
 }
 
 impl Undo {
@@ -95,8 +76,8 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some((undoer, project, queue, messages)) = self.held.take() {
-            undoer.spawn(project, queue, messages);
+        if let Some((undoer, project, queue, held)) = self.held.take() {
+            undoer.spawn(project, queue, held);
         }
     }
 }
@@ -109,7 +90,7 @@ impl std::fmt::Debug for Undo {
 }
 
 /// A reserve in flight. Dropped before its outcome arrived, it is awaited by a task of its own,
-/// and whatever it reserved is released.
+/// and whatever it reserved is taken back.
 pub(crate) struct Flight {
     outcome: Option<BoxFuture<'static, Result<Outcome, Failure>>>,
     undoer: Undoer,
@@ -133,12 +114,17 @@ impl Flight {
 
     fn land(&self, messages: Vec<ReservedMessage>) -> Delivery {
         let undo = (self.guarded && !messages.is_empty()).then(|| {
-            let held = messages.iter().map(|m| ReservedMessage { body: None, ..m.clone() });
             let (project, queue) = (self.project.clone(), self.queue.clone());
-            Undo { held: Some((self.undoer.clone(), project, queue, held.collect())) }
+            Undo { held: Some((self.undoer.clone(), project, queue, held_of(&messages))) }
         });
         Delivery { messages, undo }
     }
+}
+
+fn held_of(messages: &[ReservedMessage]) -> Vec<Held> {
+    let held =
+        |message: &ReservedMessage| Held { message: message.id, reservation: message.reservation };
+    messages.iter().map(held).collect()
 }
 
 impl Future for Flight {
@@ -166,7 +152,7 @@ impl Drop for Flight {
             (self.undoer.clone(), self.project.clone(), self.queue.clone());
         self.undoer.runtime.spawn(Box::pin(async move {
             if let Ok(Outcome::Reserved { messages }) = outcome.await {
-                undoer.undo(project, queue, messages).await;
+                undoer.undo(project, queue, held_of(&messages)).await;
             }
         }));
     }

@@ -20,12 +20,13 @@ mod tokens;
 mod transactions;
 mod waiters;
 
+pub use bessemer_model::QuotaPatch;
 pub use caller::Caller;
 pub use delivery::{Delivery, Undo};
 pub use failure::ServiceError;
 pub use messages::{MessageView, Release, Reserve, Touch};
 pub use options::Options;
-pub use projects::{ProjectListing, ProjectView, QuotaPatch};
+pub use projects::{ProjectListing, ProjectView};
 pub use queues::{ListQueues, QueueView};
 pub use service::{Duty, Freshness, Service};
 pub use tokens::{MintedToken, NewToken};

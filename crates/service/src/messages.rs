@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::delivery::{Delivery, Flight};
 use crate::failure::ServiceError;
 use crate::service::{Freshness, Service, keyed, mismatched, project_missing};
-use crate::waiters::{Ticket, Turn};
+use crate::waiters::{LEFT_MAX, Ticket, Turn};
 
 /// A message as it is looked at.
 pub use bessemer_engine::read::MessageView;
@@ -123,8 +123,13 @@ impl Service {
                     return self.reserve_once(project, queue, ask, key).await;
                 }
                 Turn::TimeOver => return Ok(Delivery::empty()),
+                // The hint may be late, and the queue there again: then the waiting goes on.
                 Turn::QueueDeleted => {
-                    return Err(Rejection::QueueMissing { queue: queue.clone() }.into());
+                    let view = self.view(Freshness::Current).await?;
+                    read::count_ready(view.as_ref(), project, queue, 0)??;
+                    if !ticket.found_nothing() {
+                        continue;
+                    }
                 }
                 Turn::ShuttingDown => return Err(ServiceError::NotDone(NotDone::ShuttingDown)),
             }
@@ -160,8 +165,7 @@ impl Service {
     ) -> Result<Option<Delivery>, ServiceError> {
         if key.is_some() {
             let view = self.view(Freshness::Current).await?;
-            let ready = read::peek(view.as_ref(), project, queue, 1)?;
-            if ready?.is_empty() {
+            if read::count_ready(view.as_ref(), project, queue, 1)?? == 0 {
                 return Ok(None);
             }
         }
@@ -182,19 +186,22 @@ impl Service {
         Ok(Flight::new(self.undoer.clone(), request, queue.clone()).await?)
     }
 
-    /// Messages that may be ready for the next waiter, after one was served.
+    /// Messages that are ready for the next waiter, after one was served; counted no further than
+    /// it matters.
     fn left_after(
         &self,
         project: &ProjectId,
         queue: &QueueName,
         ask: Reserve,
         delivery: &Delivery,
-    ) -> Result<u64, ServiceError> {
-        if delivery.messages.len() < ask.count as usize {
+    ) -> Result<usize, ServiceError> {
+        let alone = self.waiters.waiting() == 1;
+        if alone || delivery.messages.len() < ask.count as usize {
             return Ok(0);
         }
         let view = self.consensus.view();
-        Ok(self.startable(view.as_ref(), project, queue)?.unwrap_or(0))
+        let left = read::count_ready(view.as_ref(), project, queue, LEFT_MAX)?;
+        Ok(left.unwrap_or(0))
     }
 
     /// The project's bound of waiters, by this node's own state if that knows the project.

@@ -1,7 +1,7 @@
 //! Projects: create, look, list, change the quota, delete. For the operator, but for looking.
 
 use bessemer_engine::read;
-use bessemer_model::{Command, Outcome, ProjectId, Quota, Rejection, Role, Usage};
+use bessemer_model::{Command, Outcome, ProjectId, Quota, QuotaPatch, Rejection, Role, Usage};
 
 use crate::caller::Caller;
 use crate::failure::ServiceError;
@@ -24,31 +24,6 @@ pub struct ProjectView {
 pub struct ProjectListing {
     pub id: ProjectId,
     pub name: Box<str>,
-}
-
-/// Changes to a quota; `None` leaves a bound as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct QuotaPatch {
-    pub bytes_max: Option<u64>,
-    pub messages_max: Option<u64>,
-    pub queues_max: Option<u64>,
-    pub retry_keys_max: Option<u64>,
-    pub tokens_max: Option<u64>,
-    pub waiters_max: Option<u64>,
-}
-
-impl QuotaPatch {
-    /// `quota` with the given bounds changed.
-    pub fn apply_to(&self, quota: Quota) -> Quota {
-        Quota {
-            bytes_max: self.bytes_max.unwrap_or(quota.bytes_max),
-            messages_max: self.messages_max.unwrap_or(quota.messages_max),
-            queues_max: self.queues_max.unwrap_or(quota.queues_max),
-            retry_keys_max: self.retry_keys_max.unwrap_or(quota.retry_keys_max),
-            tokens_max: self.tokens_max.unwrap_or(quota.tokens_max),
-            waiters_max: self.waiters_max.unwrap_or(quota.waiters_max),
-        }
-    }
 }
 
 impl Service {
@@ -113,7 +88,7 @@ impl Service {
         Ok(found.into_iter().map(|info| ProjectListing { id: info.id, name: info.name }).collect())
     }
 
-    /// Changes the given bounds. Of two changes at once, the bounds of the later one win.
+    /// Changes the given bounds and no other; gives the whole quota.
     pub async fn update_quota(
         &self,
         caller: &Caller,
@@ -122,11 +97,8 @@ impl Service {
         key: Option<&str>,
     ) -> Result<Quota, ServiceError> {
         caller.may_operate()?;
-        let view = self.view(Freshness::Current).await?;
-        let found = read::project(view.as_ref(), id)?.ok_or_else(|| project_missing(id))?;
-        let quota = patch.apply_to(found.quota);
-        match self.propose(id, Command::UpdateQuota { quota }, key).await? {
-            Outcome::Done => Ok(quota),
+        match self.propose(id, Command::UpdateQuota { patch }, key).await? {
+            Outcome::QuotaUpdated { quota } => Ok(quota),
             _ => mismatched("UpdateQuota"),
         }
     }

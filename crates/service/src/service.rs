@@ -162,8 +162,8 @@ impl Service {
         }
         let view = self.consensus.view();
         for (project, queue) in &lines {
-            match bessemer_engine::read::peek(view.as_ref(), project, queue, 1) {
-                Ok(Ok(found)) if found.is_empty() => (),
+            match bessemer_engine::read::count_ready(view.as_ref(), project, queue, 1) {
+                Ok(Ok(0)) => (),
                 Ok(Ok(_)) => self.waiters.ready(project, queue),
                 // The queue is missing, or its project is.
                 Ok(Err(_)) => self.waiters.deleted(project, queue),
@@ -179,18 +179,6 @@ impl Service {
         while !self.patrol() {
             self.runtime.sleep(Duration::ZERO).await;
         }
-    }
-
-    /// How many messages of the queue could be reserved now, at most: messages that wait for an
-    /// older one of their key count too. `None` when there is no such queue.
-    pub(crate) fn startable(
-        &self,
-        view: &dyn KvRead,
-        project: &ProjectId,
-        queue: &bessemer_model::QueueName,
-    ) -> Result<Option<u64>, ServiceError> {
-        let info = bessemer_engine::read::queue_info(view, project, queue)?;
-        Ok(info.map(|info| info.size.saturating_sub(info.reserved).saturating_sub(info.delayed)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Tokens of a project: mint, list, revoke. The secret is shown once, to whoever minted it.
 
 use bessemer_engine::read;
-use bessemer_model::{Command, Millis, NotDone, Outcome, ProjectId, Role, TokenId, TokenRecord};
+use bessemer_model::{
+    Command, Millis, NotDone, Outcome, ProjectId, Request, Role, TokenId, TokenRecord,
+};
 
 use crate::authorize::Secret;
 use crate::caller::Caller;
 use crate::failure::ServiceError;
-use crate::service::{Freshness, Service, mismatched, project_missing};
+use crate::service::{Freshness, Service, keyed, mismatched, project_missing};
 
 /// What a new token shall be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +36,9 @@ impl std::fmt::Debug for MintedToken {
 }
 
 impl Service {
-    /// Mints a token of `project`. With a key, id and secret are derived from it under the
-    /// cluster's own secret, so that a retry is shown the same token.
+    /// Mints a token of `project`. The id is chosen by chance, so no id is ever minted twice. With a
+    /// key, the secret is derived from key and id under the cluster's own secret: a retry is told
+    /// the id of the first request, and so can be shown the same token.
     pub async fn create_token(
         &self,
         caller: &Caller,
@@ -44,17 +47,21 @@ impl Service {
         key: Option<&str>,
     ) -> Result<MintedToken, ServiceError> {
         caller.may(project, Role::Owner)?;
+        let id = TokenId::new(format!("{:016x}", self.runtime.random()));
         let secret = match key {
-            Some(key) => self.secret_of_key(project, key).await?,
-            None => self.mint_secret(),
+            Some(key) => self.secret_of_key(project, key, id).await?,
+            None => self.mint_secret(id),
         };
-        let NewToken { name, role, expires_at } = new;
-        let secret_hash = secret.hash();
-        let token = TokenRecord { id: secret.id.clone(), secret_hash, role, name, expires_at };
-        match self.propose(project, Command::CreateToken { token }, key).await? {
-            Outcome::TokenCreated { id } => Ok(MintedToken { id, token: secret.show() }),
+        let request = mint_request(project, new, key, &secret);
+        let id = match self.consensus.propose(request, self.options.patience).await? {
+            Outcome::TokenCreated { id } => id,
             _ => mismatched("CreateToken"),
-        }
+        };
+        let secret = match key {
+            Some(key) if id != secret.id => self.secret_of_key(project, key, id).await?,
+            Some(_) | None => secret,
+        };
+        Ok(MintedToken { id: secret.id.clone(), token: secret.show() })
     }
 
     /// Revokes a token. Nodes that lag refuse it as soon as they have caught up.
@@ -90,8 +97,7 @@ impl Service {
         found.ok_or_else(|| project_missing(project))
     }
 
-    fn mint_secret(&self) -> Secret {
-        let id = TokenId::new(format!("{:016x}", self.runtime.random()));
+    fn mint_secret(&self, id: TokenId) -> Secret {
         let mut bytes = [0; 32];
         for part in bytes.chunks_mut(8) {
             part.copy_from_slice(&self.runtime.random().to_be_bytes());
@@ -99,18 +105,28 @@ impl Service {
         Secret { id, bytes }
     }
 
-    async fn secret_of_key(&self, project: &ProjectId, key: &str) -> Result<Secret, ServiceError> {
+    async fn secret_of_key(
+        &self,
+        project: &ProjectId,
+        key: &str,
+        id: TokenId,
+    ) -> Result<Secret, ServiceError> {
         let view = self.view(Freshness::Current).await?;
         let under = read::derived_secret(view.as_ref(), "Bessemer 2025 token of a retry key")?
             .ok_or(ServiceError::NotDone(NotDone::NoLeader))?;
-        let mut text = project.as_str().as_bytes().to_vec();
-        text.push(0);
-        text.extend_from_slice(key.as_bytes());
-        let mut hash = blake3::Hasher::new_keyed(&under).update(&text).finalize_xof();
-        let (mut id, mut bytes) = ([0; 8], [0; 32]);
-        hash.fill(&mut id);
-        hash.fill(&mut bytes);
-        let id = TokenId::new(format!("{:016x}", u64::from_be_bytes(id)));
+        let text = [id.as_str(), project.as_str(), key].join("\0");
+        let bytes = *blake3::keyed_hash(&under, text.as_bytes()).as_bytes();
         Ok(Secret { id, bytes })
     }
+}
+
+/// Keeps the record of `secret`. The request's hash covers what was asked for, not what was drawn
+/// by chance: with the same key the same wish is the same request.
+fn mint_request(project: &ProjectId, new: NewToken, key: Option<&str>, secret: &Secret) -> Request {
+    let NewToken { name, role, expires_at } = new;
+    let (id, secret_hash) = (TokenId::new(""), [0; 32]);
+    let asked = TokenRecord { id, secret_hash, role, name, expires_at };
+    let token = TokenRecord { id: secret.id.clone(), secret_hash: secret.hash(), ..asked.clone() };
+    let asked = keyed(project, Command::CreateToken { token: asked }, key);
+    Request { command: Command::CreateToken { token }, ..asked }
 }

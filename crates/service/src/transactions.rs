@@ -9,6 +9,8 @@ use crate::service::{Service, mismatched};
 impl Service {
     /// Applies 1..=100 queue commands in order, or none of them; one outcome per command.
     ///
+    /// The messages of a reserve inside are not given back when the reply is lost: they lapse. With
+    /// a key the caller fetches the same outcome again.
     /// Refuses: `Forbidden` when any of them needs a role the caller has not, and the first
     /// rejection of any of them.
     pub async fn transact(
@@ -48,6 +50,7 @@ fn role_of(command: &Command) -> Role {
         | Command::AckMessages { .. }
         | Command::TouchMessage { .. }
         | Command::ReleaseMessage { .. }
+        | Command::UndoReserve { .. }
         | Command::ClearQueue { .. }
         | Command::Transaction { .. } => Role::Member,
     }

@@ -20,6 +20,10 @@ use crate::race::{First, race};
 /// Tickets of one line that try at once, at most: enough to hide a round of agreement, few
 /// enough that one burst of hints cannot flood the log.
 const TRYING_MAX: usize = 64;
+/// Tickets called beyond those that try, when one was served and more is left.
+const CALLED_MORE_MAX: usize = 2;
+/// Messages left beyond which their number changes nothing.
+pub(crate) const LEFT_MAX: usize = TRYING_MAX + CALLED_MORE_MAX;
 
 type Place = (ProjectId, QueueName);
 
@@ -30,6 +34,7 @@ pub(crate) enum Turn {
     Try,
     /// The time is over and nothing was in flight.
     TimeOver,
+    /// Look whether it is gone; if it is not, that is an attempt that found nothing.
     QueueDeleted,
     ShuttingDown,
 }
@@ -139,7 +144,7 @@ impl Waiters {
         }
     }
 
-    /// The queue is gone: its waiters end.
+    /// The queue is gone, or was: its waiters look, and end or wait on.
     pub fn deleted(&self, project: &ProjectId, queue: &QueueName) {
         let mut all = lock(&self.lines_of);
         if let Some(line) = all.lines.get_mut(&(project.clone(), queue.clone())) {
@@ -228,7 +233,7 @@ pub(crate) struct Ticket {
     place: Place,
     number: u64,
     bell: Arc<Bell>,
-    /// Whether the last turn was `Try` and nothing was said since.
+    /// Whether the last turn was `Try` or `QueueDeleted`, and nothing was said since.
     trying: bool,
     /// Whether the attempt failed: then the next is not called, or one lost leader would be told
     /// to the whole line. The patrol calls them.
@@ -255,8 +260,9 @@ impl Ticket {
                 First::Right(()) => Turn::TimeOver,
             }
         };
-        if turn == Turn::Try {
-            self.trying = true;
+        match turn {
+            Turn::Try | Turn::QueueDeleted => self.trying = true,
+            Turn::TimeOver | Turn::ShuttingDown => (), // The ticket ends.
         }
         turn
     }
@@ -285,13 +291,12 @@ impl Ticket {
     /// The attempt was served, and up to `left` more messages may be ready. Beyond what others
     /// already try for, two more tickets try then: the line fills the agreement's pipeline in
     /// steps, and stops as soon as it is empty.
-    pub fn found(self, left: u64) {
+    pub fn found(self, left: usize) {
         let mut all = lock(&self.waiters.lines_of);
         let line = all.lines.get_mut(&self.place).expect("a line exists while it has tickets");
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
         let others = line.trying - 1;
         line.retries = line.retries.max(left.min(others));
-        line.hint(left.saturating_sub(others).min(2));
+        line.hint(left.saturating_sub(others).min(CALLED_MORE_MAX));
         drop(all);
         // The turn was used: dropping `self` must not hand it on.
         let mut ticket = self;

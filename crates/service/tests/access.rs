@@ -160,6 +160,25 @@ async fn a_keyed_mint_shows_the_same_token_again_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_never_comes_back_under_its_key() {
+    let world = World::start();
+    let leaked = mint(&world, token_for(Role::Owner), Some("k")).await;
+    let revoked =
+        world.service.revoke_token(&Caller::Admin, &world.project, leaked.id.clone(), None);
+    revoked.await.expect("revoked");
+    let again = mint(&world, token_for(Role::Owner), Some("k")).await;
+    assert_eq!(again.token, leaked.token, "the same outcome");
+    assert!(is_unauthorized(enter(&world, &leaked.token).await), "which is revoked");
+    world.node.pass(86_400_000);
+    let anew = mint(&world, token_for(Role::Owner), Some("k")).await;
+    assert!(anew.id != leaked.id && anew.token != leaked.token);
+    assert!(enter(&world, &anew.token).await.is_ok());
+    assert!(is_unauthorized(enter(&world, &leaked.token).await));
+    let mixed = leaked.token.replace(leaked.id.as_str(), anew.id.as_str());
+    assert!(is_unauthorized(enter(&world, &mixed).await), "the secret is another, too");
+}
+
+#[tokio::test]
 async fn a_keyed_project_is_created_once() {
     let world = World::start();
     let create = async |name: &str, key: Option<&str>| {
@@ -174,6 +193,27 @@ async fn a_keyed_project_is_created_once() {
 }
 
 #[tokio::test]
+async fn a_keyed_end_of_a_project_happens_once_and_so_does_its_beginning() {
+    let world = World::start();
+    let create = async || {
+        world.service.create_project(&Caller::Admin, "a", Quota::default(), Some("k")).await
+    };
+    let delete = async |id: &ProjectId, key: Option<&str>| {
+        world.service.delete_project(&Caller::Admin, id, key).await
+    };
+    let id = create().await.expect("created");
+    delete(&id, Some("k2")).await.expect("deleted");
+    delete(&id, Some("k2")).await.expect("the same outcome");
+    assert_eq!(create().await.expect("the same outcome"), id);
+    let shown = world.service.project(&Caller::Admin, &id, Freshness::Current).await;
+    assert!(matches!(shown, Err(ServiceError::Rejected(r)) if r.code() == "ProjectMissing"));
+    assert!(delete(&id, None).await.is_err(), "a new request meets what is there");
+    world.node.pass(86_400_000);
+    assert_eq!(create().await.expect("anew"), id);
+    delete(&id, Some("k2")).await.expect("deleted anew");
+}
+
+#[tokio::test]
 async fn a_quota_patch_leaves_the_other_bounds() {
     let world = World::start();
     let patch = QuotaPatch { queues_max: Some(1), ..QuotaPatch::default() };
@@ -182,6 +222,23 @@ async fn a_quota_patch_leaves_the_other_bounds() {
     let id = world.project.clone();
     let shown = world.service.project(&Caller::Admin, &id, Freshness::Stale).await;
     assert_eq!(shown.expect("there").quota.queues_max, 1);
+    // Two changes at once leave each other alone, and a repeated one says what it said before.
+    let update = async |patch, key| {
+        world.service.update_quota(&Caller::Admin, &world.project, patch, key).await
+    };
+    let tokens = QuotaPatch { tokens_max: Some(2), ..QuotaPatch::default() };
+    let more = QuotaPatch { queues_max: Some(4), ..QuotaPatch::default() };
+    let (first, second) = tokio::join!(update(tokens, Some("k")), update(more, None));
+    let (first, second) = (first.expect("updated"), second.expect("updated"));
+    assert_eq!((first.tokens_max, second.queues_max), (2, 4));
+    let bytes = QuotaPatch { bytes_max: Some(3), ..QuotaPatch::default() };
+    update(bytes, None).await.expect("updated");
+    assert_eq!(update(tokens, Some("k")).await.expect("the same"), first);
+    let shown = world.service.project(&Caller::Admin, &id, Freshness::Current).await;
+    assert_eq!(
+        shown.expect("there").quota,
+        Quota { bytes_max: 3, queues_max: 4, tokens_max: 2, ..first }
+    );
     let none = ProjectId::new("none");
     let missing = world.service.update_quota(&Caller::Admin, &none, patch, None).await;
     assert!(matches!(missing, Err(ServiceError::Rejected(r)) if r.code() == "ProjectMissing"));

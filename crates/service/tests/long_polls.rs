@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bessemer_harness::World;
-use bessemer_model::{Failure, Millis, NotDone, QueueName, Quota, Rejection};
+use bessemer_model::{
+    Command, DeadLetterPatch, Failure, Millis, NewMessage, NotDone, OrderingKey, QueueName,
+    QueuePatch, Quota, Rejection, Request,
+};
 use bessemer_service::{Caller, Delivery, Freshness, Reserve, ServiceError};
 use tokio::task::JoinHandle;
 
@@ -254,6 +257,23 @@ async fn an_undelivered_answer_is_undone_and_the_next_waiter_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undone_answer_counts_no_reservation() {
+    let world = empty_queue();
+    let set = DeadLetterPatch::Set { queue: Some(QueueName::new("d")), max_reservations: Some(1) };
+    let patch = QueuePatch { dead_letter: Some(set), ..QueuePatch::default() };
+    let put = world.service.put_queue(&Caller::Admin, &world.project, queue(), patch, None);
+    put.await.expect("put");
+    world.node.post(&world.project, "q", &["a"]);
+    for _ in 0..3 {
+        let delivery = poll(&world, ASK).await.unwrap().unwrap();
+        assert_eq!(delivery.messages[0].reserved_count, 1, "no delivery so far");
+        drop(delivery);
+        settle().await;
+    }
+    assert_eq!(bodies(poll(&world, ASK).await.unwrap().unwrap()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivered_answer_stays_delivered() {
     let world = empty_queue();
     world.node.post(&world.project, "q", &["a"]);
@@ -318,6 +338,48 @@ async fn a_deleted_queue_ends_its_waiters() {
             matches!(&ended, Err(ServiceError::Rejected(r)) if r.code() == "QueueMissing");
         assert!(missing, "{ended:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_hint_of_a_deletion_ends_nobody_when_the_queue_is_there_again() {
+    let world = empty_queue();
+    let first = poll(&world, ASK);
+    settle().await;
+    let second = poll(&world, ASK);
+    settle().await;
+    let command = Command::DeleteQueue { queue: queue() };
+    let (project, retry) = (world.project.clone(), None);
+    world.node.apply(Request { project, retry, command }).expect("deleted");
+    world.node.post(&world.project, "q", &[]);
+    settle().await;
+    assert_eq!(world.service.waiting(), 2, "both wait on, in their order");
+    for (waiter, body) in [(first, "a"), (second, "b")] {
+        world.node.post(&world.project, "q", &[body]);
+        settle().await;
+        assert!(waiter.is_finished());
+        assert_eq!(bodies(waiter.await.unwrap().unwrap()), [body]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_parked_behind_their_key_call_nobody() {
+    let world = empty_queue();
+    let message = |body: &str| NewMessage {
+        body: body.into(),
+        delay: Millis::ZERO,
+        expiration: None,
+        ordering_key: Some(OrderingKey::new("k")),
+    };
+    let waiters: Vec<_> = (0..10).map(|_| poll(&world, ASK)).collect();
+    settle().await;
+    let before = world.node.reserves();
+    let messages = ["a", "b", "c", "d"].map(message).to_vec();
+    let command = Command::PostMessages { queue: queue(), messages };
+    let (project, retry) = (world.project.clone(), None);
+    world.node.apply(Request { project, retry, command }).expect("posted");
+    settle().await;
+    assert_eq!(world.node.reserves() - before, 1, "the first of the key, and no more");
+    assert_eq!(waiters.iter().filter(|waiter| waiter.is_finished()).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

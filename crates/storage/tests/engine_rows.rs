@@ -198,7 +198,7 @@ struct Machine {
 impl Machine {
     fn start(dir: TempDir) -> Machine {
         let store = RocksStore::open(dir.path(), small()).unwrap();
-        let engine = Engine::open(store.open().unwrap(), GROUP, ME).unwrap();
+        let engine = Engine::open(store.open().unwrap(), GROUP, ME, BootCount(1)).unwrap();
         Machine { engine, store, dir }
     }
 
@@ -226,7 +226,8 @@ impl Machine {
             checkpoint.read_at(&file.name, 0, &mut content).unwrap();
             staging.write(&file.name, 0, &content).unwrap();
         }
-        let engine = Engine::open(store.install(staging).unwrap(), GROUP, ME).unwrap();
+        let engine =
+            Engine::open(store.install(staging).unwrap(), GROUP, ME, BootCount(1)).unwrap();
         Machine { engine, store, dir: other }
     }
 
@@ -244,7 +245,7 @@ impl Machine {
 
 fn run(seed: u64) {
     let memory = MemoryKv::new();
-    let mut reference = Engine::open(memory.clone(), GROUP, ME).unwrap();
+    let mut reference = Engine::open(memory.clone(), GROUP, ME, BootCount(1)).unwrap();
     let mut machine = Machine::start(tempfile::tempdir().unwrap());
     let mut entries = Entries::new(seed);
     let mut events = Chance(seed ^ 0xdead_beef);

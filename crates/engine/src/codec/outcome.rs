@@ -1,12 +1,15 @@
 //! Versioned bytes of an outcome, as kept for keyed retries.
 //!
-//! Not here: message bodies. An outcome is stored with ids alone.
+//! Not here: message bodies. An outcome is stored with ids alone, and those of a post as a run, so
+//! that a kept outcome stays small whatever was posted.
 
+use bessemer_model::limits::POST_COUNT_MAX;
 use bessemer_model::{
     MessageId, Outcome, ProjectId, QueueSettings, ReservationId, ReservedMessage, TokenId,
 };
 
 use crate::bytes::{Reader, Writer};
+use crate::codec::request::{put_quota, take_quota};
 use crate::fault::DecodeError;
 use crate::tables::queue::{put_settings, take_settings};
 
@@ -22,6 +25,7 @@ const TOUCHED: u8 = 9;
 const RELEASED: u8 = 10;
 const CLEARED: u8 = 11;
 const TRANSACTED: u8 = 12;
+const QUOTA_UPDATED: u8 = 13;
 
 /// Appends `outcome`. An outcome of a transaction never holds another transaction's.
 pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
@@ -30,6 +34,10 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
         Outcome::ProjectCreated { id } => {
             writer.u8(PROJECT_CREATED);
             writer.text(id.as_str());
+        }
+        Outcome::QuotaUpdated { quota } => {
+            writer.u8(QUOTA_UPDATED);
+            put_quota(writer, quota);
         }
         Outcome::TokenCreated { id } => {
             writer.u8(TOKEN_CREATED);
@@ -43,10 +51,7 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
         Outcome::QueueDeleted => writer.u8(QUEUE_DELETED),
         Outcome::Posted { ids } => {
             writer.u8(POSTED);
-            writer.var(ids.len() as u64);
-            for id in ids {
-                writer.fixed(id.0);
-            }
+            put_run(writer, ids);
         }
         Outcome::Reserved { messages } => {
             writer.u8(RESERVED);
@@ -77,25 +82,43 @@ pub(crate) fn put_outcome(writer: &mut Writer, outcome: &Outcome) {
     }
 }
 
+/// Ids of one post follow each other: their number and the first say all.
+fn put_run(writer: &mut Writer, ids: &[MessageId]) {
+    assert!(ids.len() <= POST_COUNT_MAX, "a post was checked to be no longer");
+    writer.var(ids.len() as u64);
+    if let Some(first) = ids.first() {
+        let run = ids.iter().zip(first.0..).all(|(id, expected)| id.0 == expected);
+        assert!(run, "ids of one post follow each other");
+        writer.fixed(first.0);
+    }
+}
+
+fn take_run(reader: &mut Reader<'_>) -> Result<Vec<MessageId>, DecodeError> {
+    let count = reader.var()?;
+    if count > POST_COUNT_MAX as u64 {
+        return Err(reader.malformed());
+    }
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let first = reader.fixed()?;
+    let end = first.checked_add(count).ok_or(reader.malformed())?;
+    Ok((first..end).map(MessageId).collect())
+}
+
 /// Reads one outcome. `inner` outcomes may not be a transaction's.
 pub(crate) fn take_outcome(reader: &mut Reader<'_>, inner: bool) -> Result<Outcome, DecodeError> {
     Ok(match reader.u8()? {
         DONE => Outcome::Done,
         PROJECT_CREATED => Outcome::ProjectCreated { id: ProjectId::new(reader.text()?) },
+        QUOTA_UPDATED => Outcome::QuotaUpdated { quota: take_quota(reader)? },
         TOKEN_CREATED => Outcome::TokenCreated { id: TokenId::new(reader.text()?) },
         QUEUE_PUT => {
             let settings: QueueSettings = take_settings(reader)?;
             Outcome::QueuePut { settings, created: reader.flag()? }
         }
         QUEUE_DELETED => Outcome::QueueDeleted,
-        POSTED => {
-            let count = reader.var()?;
-            let mut ids = Vec::with_capacity(reader.room(count));
-            for _ in 0..count {
-                ids.push(MessageId(reader.fixed()?));
-            }
-            Outcome::Posted { ids }
-        }
+        POSTED => Outcome::Posted { ids: take_run(reader)? },
         RESERVED => {
             let count = reader.var()?;
             let mut messages = Vec::new();
@@ -135,7 +158,7 @@ fn take_reservation(reader: &mut Reader<'_>) -> Result<ReservationId, DecodeErro
 
 #[cfg(test)]
 mod tests {
-    use bessemer_model::Millis;
+    use bessemer_model::{Millis, Quota};
 
     use super::*;
 
@@ -151,10 +174,12 @@ mod tests {
         let outcomes = vec![
             Outcome::Done,
             Outcome::ProjectCreated { id: ProjectId::new("p") },
+            Outcome::QuotaUpdated { quota: Quota { bytes_max: u64::MAX, ..Quota::default() } },
             Outcome::TokenCreated { id: TokenId::new("t") },
             Outcome::QueuePut { settings, created: true },
             Outcome::QueueDeleted,
             Outcome::Posted { ids: vec![MessageId(1), MessageId(2)] },
+            Outcome::Posted { ids: vec![] },
             Outcome::Reserved { messages: vec![reserved] },
             Outcome::Deleted { count: 4 },
             Outcome::Touched { reservation: ReservationId(8) },
@@ -168,5 +193,24 @@ mod tests {
         let mut reader = Reader::new("outcome", &bytes);
         assert_eq!(take_outcome(&mut reader, false), Ok(whole));
         assert_eq!(reader.end(), Ok(()));
+    }
+    #[test]
+    fn ids_of_a_post_take_no_room_each() {
+        let post = |count: u64| Outcome::Posted { ids: (7..7 + count).map(MessageId).collect() };
+        let encoded = |outcome: &Outcome| {
+            let mut writer = Writer::default();
+            put_outcome(&mut writer, outcome);
+            writer.finish()
+        };
+        let most = post(POST_COUNT_MAX as u64);
+        let mut bytes = encoded(&most);
+        assert_eq!(take_outcome(&mut Reader::new("outcome", &bytes), false), Ok(most));
+        assert_eq!(bytes.len(), encoded(&post(1)).len() + 1, "a longer number, and no more");
+        // One more than any post has, and a run beyond the last number.
+        bytes[1] += 1;
+        assert!(take_outcome(&mut Reader::new("outcome", &bytes), false).is_err());
+        let mut bytes = encoded(&post(1));
+        bytes[2..].fill(0xff);
+        assert!(take_outcome(&mut Reader::new("outcome", &bytes), false).is_err());
     }
 }

@@ -4,8 +4,9 @@
 //! Numbers of the commands are part of the format: never reused, never renumbered.
 
 use bessemer_model::{
-    Command, DeadLetterPatch, Handle, MessageId, Millis, NewMessage, OrderingKey, ProjectId,
-    QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey, Role, TokenId, TokenRecord,
+    Command, DeadLetterPatch, Handle, Held, MessageId, Millis, NewMessage, OrderingKey, ProjectId,
+    QueueName, QueuePatch, Quota, QuotaPatch, Request, ReservationId, RetryKey, Role, TokenId,
+    TokenRecord,
 };
 
 use crate::bytes::{Reader, Writer};
@@ -32,6 +33,7 @@ const TOUCH_MESSAGE: u8 = 15;
 const RELEASE_MESSAGE: u8 = 16;
 const CLEAR_QUEUE: u8 = 17;
 const TRANSACTION: u8 = 18;
+const UNDO_RESERVE: u8 = 19;
 
 /// Encodes a request. A transaction inside a transaction keeps none of its commands: it is
 /// refused whatever it holds, and so decoding never recurses.
@@ -90,9 +92,9 @@ fn put_command(writer: &mut Writer, command: &Command, inner: bool) {
             writer.text(name);
             put_quota(writer, quota);
         }
-        Command::UpdateQuota { quota } => {
+        Command::UpdateQuota { patch } => {
             writer.u8(UPDATE_QUOTA);
-            put_quota(writer, quota);
+            put_quota_patch(writer, patch);
         }
         Command::DeleteProject => writer.u8(DELETE_PROJECT),
         Command::CreateToken { token } => {
@@ -154,6 +156,15 @@ fn put_command(writer: &mut Writer, command: &Command, inner: bool) {
             writer.raw(&reservation.0.to_be_bytes());
             writer.var(delay.0);
         }
+        Command::UndoReserve { queue, held } => {
+            writer.u8(UNDO_RESERVE);
+            writer.text(queue.as_str());
+            writer.var(held.len() as u64);
+            for held in held {
+                writer.fixed(held.message.0);
+                writer.raw(&held.reservation.0.to_be_bytes());
+            }
+        }
         Command::ClearQueue { queue } => {
             writer.u8(CLEAR_QUEUE);
             writer.text(queue.as_str());
@@ -179,7 +190,7 @@ fn take_command(reader: &mut Reader<'_>, inner: bool) -> Result<Command, DecodeE
         CREATE_PROJECT => {
             Command::CreateProject { name: reader.text()?.into(), quota: take_quota(reader)? }
         }
-        UPDATE_QUOTA => Command::UpdateQuota { quota: take_quota(reader)? },
+        UPDATE_QUOTA => Command::UpdateQuota { patch: take_quota_patch(reader)? },
         DELETE_PROJECT => Command::DeleteProject,
         CREATE_TOKEN => Command::CreateToken { token: take_token(reader)? },
         REVOKE_TOKEN => Command::RevokeToken { id: TokenId::new(reader.text()?) },
@@ -214,6 +225,10 @@ fn take_command(reader: &mut Reader<'_>, inner: bool) -> Result<Command, DecodeE
             reservation: take_reservation(reader)?,
             delay: Millis(reader.var()?),
         },
+        UNDO_RESERVE => {
+            let queue = take_queue(reader)?;
+            Command::UndoReserve { queue, held: take_list(reader, take_held)? }
+        }
         CLEAR_QUEUE => Command::ClearQueue { queue: take_queue(reader)? },
         TRANSACTION if inner => {
             if reader.var()? != 0 {
@@ -266,6 +281,26 @@ pub(crate) fn take_quota(reader: &mut Reader<'_>) -> Result<Quota, DecodeError> 
         retry_keys_max: reader.var()?,
         tokens_max: reader.var()?,
         waiters_max: reader.var()?,
+    })
+}
+
+fn put_quota_patch(writer: &mut Writer, patch: &QuotaPatch) {
+    writer.option_var(patch.bytes_max);
+    writer.option_var(patch.messages_max);
+    writer.option_var(patch.queues_max);
+    writer.option_var(patch.retry_keys_max);
+    writer.option_var(patch.tokens_max);
+    writer.option_var(patch.waiters_max);
+}
+
+fn take_quota_patch(reader: &mut Reader<'_>) -> Result<QuotaPatch, DecodeError> {
+    Ok(QuotaPatch {
+        bytes_max: reader.option_var()?,
+        messages_max: reader.option_var()?,
+        queues_max: reader.option_var()?,
+        retry_keys_max: reader.option_var()?,
+        tokens_max: reader.option_var()?,
+        waiters_max: reader.option_var()?,
     })
 }
 
@@ -352,6 +387,10 @@ fn put_handle(writer: &mut Writer, handle: &Handle) {
             writer.raw(&reservation.0.to_be_bytes());
         }
     }
+}
+
+fn take_held(reader: &mut Reader<'_>) -> Result<Held, DecodeError> {
+    Ok(Held { message: MessageId(reader.fixed()?), reservation: take_reservation(reader)? })
 }
 
 fn take_handle(reader: &mut Reader<'_>) -> Result<Handle, DecodeError> {

@@ -1,6 +1,8 @@
-//! Update quota: changes a project's limits. What is already over a new limit stays.
+//! Update quota: changes some of a project's limits. What is already over a new limit stays.
+//!
+//! Invariant: a limit that is not named stays as it is, whatever came in between.
 
-use bessemer_model::{Outcome, ProjectId, Quota};
+use bessemer_model::{Outcome, ProjectId, Quota, QuotaPatch};
 
 use crate::fault::Refusal;
 use crate::state::{OpenProject, State};
@@ -8,11 +10,12 @@ use crate::state::{OpenProject, State};
 pub(crate) fn apply(
     state: &mut State,
     project: &ProjectId,
-    quota: Quota,
+    patch: QuotaPatch,
 ) -> Result<Outcome, Refusal> {
     let project = check(state, project)?;
+    let quota = patch.apply_to(project.row.quota);
     change(state, project, quota);
-    Ok(tell())
+    Ok(tell(quota))
 }
 
 fn check(state: &State, project: &ProjectId) -> Result<OpenProject, Refusal> {
@@ -24,6 +27,6 @@ fn change(state: &mut State, mut project: OpenProject, quota: Quota) {
     state.save_project(&project);
 }
 
-fn tell() -> Outcome {
-    Outcome::Done
+fn tell(quota: Quota) -> Outcome {
+    Outcome::QuotaUpdated { quota }
 }

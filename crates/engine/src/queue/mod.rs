@@ -18,6 +18,7 @@ pub(crate) mod release;
 pub(crate) mod reserve;
 pub(crate) mod store;
 pub(crate) mod touch;
+pub(crate) mod undo;
 
 use bessemer_model::Rejection;
 use bessemer_model::rejection::Named;

@@ -2,11 +2,9 @@
 //!
 //! Not here: waiting for one. Source: ironmq-v3.md 4.2, 8.
 //! Invariants: a message has at most one live reservation; each reservation has a generation
-//! larger than any before; at most `DEAD_LETTER_MOVES_MAX` messages move on the way.
+//! larger than any before; what is given and moved stays within the request's `Allowance`.
 
-use bessemer_model::limits::{
-    DEAD_LETTER_MOVES_MAX, MESSAGE_TIMEOUT_MAX, MESSAGE_TIMEOUT_MIN, RESERVE_COUNT_MAX,
-};
+use bessemer_model::limits::{MESSAGE_TIMEOUT_MAX, MESSAGE_TIMEOUT_MIN, RESERVE_COUNT_MAX};
 use bessemer_model::rejection::{Counted, Timed};
 use bessemer_model::{Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservedMessage};
 
@@ -15,7 +13,7 @@ use crate::queue::check_time;
 use crate::queue::dead_letter::{is_dead, move_message, open_target};
 use crate::queue::depart::remove;
 use crate::reservation;
-use crate::state::{OpenQueue, Place, State};
+use crate::state::{Allowance, OpenQueue, Place, State};
 use crate::tables::message::{MessageRow, MessageState};
 use crate::tables::timer::Timer;
 
@@ -58,29 +56,31 @@ fn check(
 
 fn change(state: &mut State, mut place: Place, wish: &Wish) -> Result<Vec<ReservedMessage>, Fault> {
     let mut taken = Vec::new();
-    let mut moves = 0;
     let mut target: Option<OpenQueue> = None;
     let first = loop {
         let first = state.first_ready(&place.queue)?;
         let Some(position) = first else { break first };
-        if taken.len() == wish.count as usize || moves == DEAD_LETTER_MOVES_MAX {
+        if taken.len() == wish.count as usize {
             break first;
         }
         let row = state.message(place.queue.row.store, position)?;
         assert!(row.state == MessageState::Ready, "the ready index names what is ready");
-        if is_dead(&place.queue.row.settings, &row) {
+        let is_dead = is_dead(&place.queue.row.settings, &row);
+        if !draw(&mut state.allowance, &row, is_dead) {
+            break first;
+        }
+        if is_dead {
             let mut queue = match target.take() {
                 Some(queue) => queue,
                 None => open_dead_letters(state, &mut place)?,
             };
             move_message(state, &mut place, &mut queue, position, row)?;
             target = Some(queue);
-            moves += 1;
         } else {
             taken.push(take(state, &mut place, wish, position, row)?);
         }
     };
-    if taken.is_empty() && moves == 0 {
+    if taken.is_empty() && target.is_none() {
         return Ok(taken); // An empty reserve writes nothing.
     }
     // Where the next reserve begins to read, even on a replica that has just started.
@@ -93,6 +93,19 @@ fn change(state: &mut State, mut place: Place, wish: &Wish) -> Result<Vec<Reserv
     }
     state.save(&place);
     Ok(taken)
+}
+
+/// Draws what giving or moving the message takes; `false` when not enough is left.
+fn draw(allowance: &mut Allowance, row: &MessageRow, is_dead: bool) -> bool {
+    let Allowance { messages, bytes, moves } = *allowance;
+    let left = if is_dead {
+        moves.checked_sub(1).map(|moves| Allowance { moves, ..*allowance })
+    } else {
+        let counted = messages.checked_sub(1).zip(bytes.checked_sub(row.body_bytes));
+        counted.map(|(messages, bytes)| Allowance { messages, bytes, moves })
+    };
+    *allowance = left.unwrap_or(*allowance);
+    left.is_some()
 }
 
 fn open_dead_letters(state: &mut State, place: &mut Place) -> Result<OpenQueue, Fault> {

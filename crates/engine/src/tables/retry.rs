@@ -1,7 +1,10 @@
 //! Outcomes of keyed requests, kept for `RETRY_KEY_LIFE` of log time.
 //!
 //! Not here: bodies; an outcome holds ids. `D` project number, key → row. Each row has its timer.
+//! Under number 0, which no project has, the group keeps what must outlive a project: the key there
+//! is the project's id with its length, then the key.
 
+use bessemer_model::limits::PROJECT_ID_BYTES_MAX;
 use bessemer_model::{Millis, Outcome, ProjectId};
 
 use crate::bytes::{Reader, Writer};
@@ -10,6 +13,9 @@ use crate::fault::DecodeError;
 use crate::tables::{bytes_key, number_key};
 
 const VERSION: u8 = 1;
+
+/// The group's own number.
+pub(crate) const OF_GROUP: u64 = 0;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct RetryRow {
@@ -21,6 +27,13 @@ pub(crate) struct RetryRow {
 
 pub(crate) fn key(number: u64, key: &str) -> Vec<u8> {
     bytes_key(b'D', number, key.as_bytes())
+}
+
+/// The key under the group's number. A project's id was checked to be short.
+pub(crate) fn group_key(project: &ProjectId, key: &str) -> Box<str> {
+    let project = project.as_str();
+    assert!(project.len() <= PROJECT_ID_BYTES_MAX, "the length takes two digits");
+    format!("{:02}{project}{key}", project.len()).into()
 }
 
 pub(crate) fn prefix(number: u64) -> Vec<u8> {

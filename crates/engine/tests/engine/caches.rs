@@ -9,7 +9,7 @@ use bessemer_model::{
 use bessemer_seam::kv_memory::MemoryKv;
 
 use crate::operations::{Chance, Operations, PROJECTS, quota};
-use crate::world::{ME, SECRET};
+use crate::world::{BOOT, ME, SECRET};
 
 /// One node applying entries.
 struct Node {
@@ -20,12 +20,12 @@ struct Node {
 impl Node {
     fn new(me: NodeId) -> Node {
         let kv = MemoryKv::new();
-        Node { engine: Engine::open(kv.clone(), GroupId(0), me).unwrap(), kv }
+        Node { engine: Engine::open(kv.clone(), GroupId(0), me, BOOT).unwrap(), kv }
     }
 }
 
-/// Entries of one to five random requests each. They learn from a node of their own.
-fn entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
+/// Entries of one to `requests_max` random requests each. They learn from a node of their own.
+fn entries(seed: u64, count: u64, requests_max: u64) -> Vec<Vec<u8>> {
     let mut operations = Operations::new(seed);
     let mut node = Node::new(ME);
     let mut entries = Vec::new();
@@ -40,7 +40,7 @@ fn entries(seed: u64, count: u64) -> Vec<Vec<u8>> {
             }
         } else {
             // What one hears, one may name from the next entry on.
-            for _ in 0..=operations.chance.below(5) {
+            for _ in 0..=operations.chance.below(requests_max) {
                 requests.push(operations.next().1);
             }
         }
@@ -150,9 +150,10 @@ fn same(one: &(Node, Vec<Told>), other: &(Node, Vec<Told>)) {
     }
 }
 
+/// Entries hold one request each: what one command leaves in a cache, the next must not need.
 #[test]
-fn forgetting_everything_before_each_entry_changes_nothing() {
-    let entries = entries(7, count());
+fn forgetting_everything_before_each_command_changes_nothing() {
+    let entries = entries(7, count(), 1);
     let warm = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
     let cold = replay(&entries, ME, |node, _| {
         node.engine.clear_caches();
@@ -169,7 +170,7 @@ fn forgetting_everything_before_each_entry_changes_nothing() {
 
 #[test]
 fn grouping_entries_into_commits_changes_nothing() {
-    let entries = entries(8, count());
+    let entries = entries(8, count(), 5);
     let each = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
     let every_50 = replay(&entries, ME, |node, index| {
         if index % 50 == 0 {
@@ -181,12 +182,12 @@ fn grouping_entries_into_commits_changes_nothing() {
 
 #[test]
 fn a_restart_at_any_commit_changes_nothing() {
-    let entries = entries(9, count());
+    let entries = entries(9, count(), 5);
     let through = replay(&entries, ME, |node, _| node.engine.commit(&[]).unwrap());
     let restarted = replay(&entries, ME, |node, index| {
         node.engine.commit(&[]).unwrap();
         if index % 17 == 0 {
-            node.engine = Engine::open(node.kv.clone(), GroupId(0), ME).unwrap();
+            node.engine = Engine::open(node.kv.clone(), GroupId(0), ME, BOOT).unwrap();
         }
     });
     same(&through, &restarted);
@@ -194,7 +195,7 @@ fn a_restart_at_any_commit_changes_nothing() {
 
 #[test]
 fn who_i_am_changes_no_row() {
-    let entries = entries(10, count());
+    let entries = entries(10, count(), 5);
     let mine = replay(&entries, ME, |_, _| {});
     let theirs = replay(&entries, NodeId(9), |_, _| {});
     assert_eq!(mine.0.kv.dump(), theirs.0.kv.dump());

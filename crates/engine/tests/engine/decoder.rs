@@ -4,10 +4,11 @@ use bessemer_engine::{
     Batch, Part, decode_batch, decode_request, encode_batch, encode_part, encode_request, peek_part,
 };
 use bessemer_model::{
-    BootCount, Command, LaneSeq, Millis, NodeId, ProjectId, Request, Role, TokenId, TokenRecord,
+    BootCount, Command, LaneSeq, Millis, NodeId, ProjectId, QuotaPatch, Request, Role, TokenId,
+    TokenRecord,
 };
 
-use crate::operations::{Chance, Operations, quota};
+use crate::operations::{Chance, Operations};
 
 fn rounds() -> u64 {
     crate::rounds(20_000, 1_000_000)
@@ -30,7 +31,18 @@ fn request(operations: &mut Operations) -> Request {
             let command = Command::InitGroup { cluster_version: u32::MAX, secret: [8; 32] };
             Request { project, retry: None, command }
         }
-        2 => Request { project, retry: None, command: Command::UpdateQuota { quota: quota() } },
+        2 => {
+            let mut bound = || operations.chance.one_in(2).then_some(7);
+            let patch = QuotaPatch {
+                bytes_max: bound(),
+                messages_max: bound(),
+                queues_max: bound(),
+                retry_keys_max: bound(),
+                tokens_max: bound(),
+                waiters_max: bound(),
+            };
+            Request { project, retry: None, command: Command::UpdateQuota { patch } }
+        }
         3 => {
             let command = Command::RevokeToken { id: TokenId::new("é") };
             Request { project, retry: None, command }

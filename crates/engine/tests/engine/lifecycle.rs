@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 
 use bessemer_engine::{DecodeError, Engine, Fault, encode_batch, encode_part, read};
 use bessemer_model::{
-    Command, GroupId, LogIndex, Millis, NodeId, Outcome, ProjectId, QueueName, Request, TokenId,
+    BootCount, Command, GroupId, LogIndex, Millis, NodeId, Outcome, ProjectId, QueueName, Request,
+    TokenId,
 };
 use bessemer_seam::kv::{Kv, KvRead, Table, Write, WriteBatch};
 use bessemer_seam::kv_memory::{MemoryKv, MemoryView};
 
-use crate::world::{ME, World};
+use crate::world::{BOOT, ME, World};
 
 fn open(kv: &MemoryKv) -> Engine<MemoryKv> {
-    Engine::open(kv.clone(), GroupId(0), ME).unwrap()
+    Engine::open(kv.clone(), GroupId(0), ME, BOOT).unwrap()
 }
 
 fn tick(stamp: u64) -> Vec<u8> {
@@ -79,6 +80,19 @@ fn an_entry_of_an_unknown_version_stops_the_engine() {
     assert_eq!(open(&kv).applied().index, LogIndex(1));
 }
 
+#[test]
+fn bodies_go_to_the_run_that_asked() {
+    let mut world = World::new();
+    world.say("post q a b");
+    let seq = world.engine.lane(ME).unwrap().1 + 1;
+    // Another run of the node applies what the one before had asked for.
+    world.engine = Engine::open(world.engine.kv().clone(), GroupId(0), ME, BootCount(2)).unwrap();
+    let old = world.say(&format!("lane 1 boot 1 seq {seq} reserve q 1"));
+    assert_eq!(old, "m1 (gone) r1 x1");
+    assert_eq!(world.say("lane 1 boot 2 seq 1 reserve q 1"), "m2 b r2 x1");
+    assert_eq!(world.say("lane 2 boot 2 seq 1 reserve q 1"), "nothing");
+}
+
 /// The world's map with one value changed.
 fn damaged(world: &World, key: &[u8], change: impl Fn(&mut Vec<u8>)) -> MemoryKv {
     let mut pairs = world.engine.kv().dump();
@@ -111,11 +125,11 @@ fn rows_of_an_unknown_version_are_a_fault() {
     }
     for key in ["L", "engine/core"] {
         let kv = damaged(&world, key.as_bytes(), |value| value[0] = 9);
-        assert!(Engine::open(kv, GroupId(0), ME).is_err(), "{key}");
+        assert!(Engine::open(kv, GroupId(0), ME, BOOT).is_err(), "{key}");
     }
     // The cluster's version follows the row's.
     let kv = damaged(&world, b"engine/core", |value| value[1] = 2);
-    let fault = Engine::open(kv, GroupId(0), NodeId(1)).err().unwrap();
+    let fault = Engine::open(kv, GroupId(0), NodeId(1), BOOT).err().unwrap();
     assert!(matches!(fault, Fault::UnknownVersion { cluster_version: 2 }), "{fault}");
 }
 
@@ -176,7 +190,7 @@ impl Kv for Broken {
 
 #[test]
 fn a_failed_commit_stops_the_engine() {
-    let mut engine = Engine::open(Broken(MemoryKv::new()), GroupId(0), ME).unwrap();
+    let mut engine = Engine::open(Broken(MemoryKv::new()), GroupId(0), ME, BOOT).unwrap();
     engine.apply(LogIndex(1), &tick(1)).unwrap();
     assert!(matches!(engine.commit(&[]), Err(Fault::Kv(_))));
     assert!(matches!(engine.commit(&[]), Err(Fault::Stopped)), "the rows are lost with it");

@@ -136,7 +136,7 @@ fn the_engine_keeps_the_promises_of_the_reference() {
     let seed = number("BESSEMER_MODEL_SEED", 1);
     let met =
         run(count, seed, Reference::new()).unwrap_or_else(|difference| panic!("{difference}"));
-    assert!(met.len() >= 23, "every outcome and refusal was met: {met:?}");
+    assert!(met.len() >= 26, "every outcome and refusal was met: {met:?}");
     let common = ["Reserved", "Deleted", "Touched", "Released", "Transacted", "OverQuota"];
     for name in common {
         assert!(met[name] >= count / 200, "{name} was met often enough: {met:?}");
@@ -160,7 +160,10 @@ fn compare(world: &World, reference: &Reference) {
             assert_eq!(info, None);
             continue;
         };
-        assert_eq!(info.unwrap().usage, project.usage());
+        let info = info.unwrap();
+        assert_eq!((info.usage, info.quota), (project.usage(), project.quota));
+        let tokens = read::list_tokens(&view, &id, "", 100).unwrap().unwrap();
+        assert!(tokens.iter().map(|token| &token.id).eq(&project.tokens), "{tokens:?}");
         let names = read::list_queues(&view, &id, "", "", 100).unwrap();
         assert!(names.iter().eq(project.queues.keys()), "{names:?}");
         for name in QUEUES.map(QueueName::new) {
@@ -170,7 +173,8 @@ fn compare(world: &World, reference: &Reference) {
                 continue;
             };
             let info = info.unwrap();
-            assert_eq!(info.size, queue.messages.len() as u64);
+            let counts = (info.size, info.reserved, info.delayed, info.bytes);
+            assert_eq!(counts, queue.counts(), "{id} {name}: size, reserved, delayed, bytes");
             assert_eq!((info.total, info.settings), (queue.total, queue.settings.clone()));
             let peeked = read::peek(&view, &id, &name, 100).unwrap().unwrap();
             let peeked: Vec<_> = peeked.into_iter().map(|message| message.id).collect();
@@ -190,6 +194,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "Done",
         Outcome::ProjectCreated { .. } => "ProjectCreated",
+        Outcome::QuotaUpdated { .. } => "QuotaUpdated",
         Outcome::TokenCreated { .. } => "TokenCreated",
         Outcome::QueuePut { .. } => "QueuePut",
         Outcome::QueueDeleted => "QueueDeleted",

@@ -1,8 +1,9 @@
 //! Random requests from a seed, over few queues, keys and times, so that they meet each other.
 
 use bessemer_model::{
-    Command, DeadLetterPatch, Handle, MessageId, Millis, NewMessage, OrderingKey, Outcome,
-    ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey,
+    Command, DeadLetterPatch, Handle, Held, MessageId, Millis, NewMessage, OrderingKey, Outcome,
+    ProjectId, QueueName, QueuePatch, Quota, QuotaPatch, Request, ReservationId, RetryKey, Role,
+    TokenId, TokenRecord,
 };
 
 /// A small generator (splitmix64): the same seed gives the same numbers everywhere.
@@ -85,8 +86,11 @@ impl Operations {
             0 if self.chance.one_in(3) => Command::DeleteProject,
             0..=9 => Command::CreateProject { name: "again".into(), quota: quota() },
             10..=14 => Command::Sweep,
-            15..=19 => Command::Tick,
-            20..=69 => {
+            15..=16 => Command::Tick,
+            17..=19 => Command::UpdateQuota { patch: self.quota_patch() },
+            20..=21 => Command::CreateToken { token: self.token() },
+            22..=23 => Command::RevokeToken { id: self.token().id },
+            24..=69 => {
                 let count = self.chance.below(5);
                 Command::Transaction {
                     commands: (0..count).map(|_| self.queue_command()).collect(),
@@ -128,6 +132,29 @@ impl Operations {
         messages.drain(..messages.len().saturating_sub(TOLD_MAX));
         let reservations = &mut self.reservations[self.project];
         reservations.drain(..reservations.len().saturating_sub(TOLD_MAX));
+    }
+
+    /// Bounds around those of `quota`.
+    fn quota_patch(&mut self) -> QuotaPatch {
+        let chance = &mut self.chance;
+        QuotaPatch {
+            bytes_max: chance.one_in(2).then(|| 300 + chance.below(200)),
+            messages_max: chance.one_in(2).then(|| 90 + chance.below(60)),
+            queues_max: chance.one_in(2).then(|| 3 + chance.below(3)),
+            retry_keys_max: chance.one_in(2).then(|| 4 + chance.below(5)),
+            tokens_max: chance.one_in(2).then(|| chance.below(3)),
+            waiters_max: None,
+        }
+    }
+
+    fn token(&mut self) -> TokenRecord {
+        TokenRecord {
+            id: TokenId::new(self.chance.pick(&["t1", "t2", "t3"])),
+            secret_hash: [self.chance.below(256) as u8; 32],
+            role: self.chance.pick(&[Role::Reader, Role::Member, Role::Owner]),
+            name: "a token".into(),
+            expires_at: self.chance.one_in(2).then_some(self.now),
+        }
     }
 
     fn queue(&mut self) -> QueueName {
@@ -174,7 +201,18 @@ impl Operations {
                 let timeout = self.chance.one_in(2).then(|| self.time(20_000));
                 Command::TouchMessage { queue, message, reservation, timeout }
             }
-            82..=89 => {
+            82..=83 => {
+                let count = 1 + self.chance.below(3);
+                let mut at = queue;
+                let mut undone = Vec::new();
+                for _ in 0..count {
+                    let (queue, message, reservation) = self.held();
+                    at = queue;
+                    undone.push(Held { message, reservation });
+                }
+                Command::UndoReserve { queue: at, held: undone }
+            }
+            84..=89 => {
                 let (queue, message, reservation) = self.held();
                 let delay = if self.chance.one_in(2) { Millis::ZERO } else { self.time(5_000) };
                 Command::ReleaseMessage { queue, message, reservation, delay }

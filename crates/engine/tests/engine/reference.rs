@@ -9,7 +9,7 @@ use bessemer_model::rejection::{Counted, Quotum};
 use bessemer_model::{
     Command, DeadLetter, DeadLetterPatch, GroupId, Handle, MessageId, Millis, NewMessage, Outcome,
     ProjectId, QueueName, QueueSettings, Quota, Rejection, Request, ReservationId, ReservedMessage,
-    Usage,
+    TokenId, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -35,7 +35,8 @@ pub struct Queue {
 #[derive(Clone, Debug)]
 pub struct Project {
     pub queues: BTreeMap<QueueName, Queue>,
-    quota: Quota,
+    pub quota: Quota,
+    pub tokens: BTreeSet<TokenId>,
     retries: BTreeMap<String, ([u8; 16], Outcome, u64)>,
 }
 
@@ -52,6 +53,8 @@ pub enum Bug {
 pub struct Reference {
     bug: Option<Bug>,
     pub projects: BTreeMap<ProjectId, Project>,
+    /// Of creations and deletions of projects.
+    retries: BTreeMap<(ProjectId, String), ([u8; 16], Outcome, u64)>,
     now: u64,
     next_sequence: u64,
     next_generation: u64,
@@ -73,6 +76,17 @@ impl Queue {
             }
         }
         ready
+    }
+
+    /// Messages, reserved ones, delayed ones, and bytes of all bodies.
+    pub fn counts(&self) -> (u64, u64, u64, u64) {
+        let count = |is: fn(&Message) -> bool| {
+            self.messages.values().filter(|message| is(message)).count() as u64
+        };
+        let bytes = self.messages.values().map(|message| message.body.len() as u64).sum();
+        let (reserved, delayed) =
+            (count(|one| one.held.is_some()), count(|one| one.delayed.is_some()));
+        (self.messages.len() as u64, reserved, delayed, bytes)
     }
 
     fn settle(&mut self, now: u64) {
@@ -104,7 +118,7 @@ impl Project {
             messages: messages().count() as u64,
             queues: self.queues.len() as u64,
             retry_keys: self.retries.len() as u64,
-            tokens: 0,
+            tokens: self.tokens.len() as u64,
         }
     }
 }
@@ -133,7 +147,17 @@ impl Reference {
             let settled = self.now.saturating_sub(late);
             project.queues.values_mut().for_each(|queue| queue.settle(settled));
         }
-        if let (Some(retry), Some(project)) = (&request.retry, self.projects.get(&request.project))
+        self.retries.retain(|_, (_, _, until)| *until > self.now);
+        let of_group =
+            matches!(request.command, Command::CreateProject { .. } | Command::DeleteProject);
+        if let (Some(retry), true) = (&request.retry, of_group) {
+            let key = (request.project.clone(), retry.key.to_string());
+            if let Some((hash, outcome, _)) = self.retries.get(&key) {
+                let same = *hash == retry.request_hash;
+                return if same { Ok(outcome.clone()) } else { Err(Rejection::RetryKeyMismatch) };
+            }
+        } else if let (Some(retry), Some(project)) =
+            (&request.retry, self.projects.get(&request.project))
         {
             if let Some((hash, outcome, _)) = project.retries.get(&*retry.key)
                 && self.bug != Some(Bug::RetriesHappenAgain)
@@ -162,6 +186,11 @@ impl Reference {
                     *self = Reference { told, ..before };
                 }
             }
+            (Ok(outcome), Some(retry)) if of_group => {
+                let key = (request.project.clone(), retry.key.to_string());
+                let kept = (retry.request_hash, outcome.clone(), self.now + 86_400_000);
+                self.retries.insert(key, kept);
+            }
             (Ok(outcome), Some(retry)) => {
                 if let Some(project) = self.projects.get_mut(&request.project) {
                     let kept = (retry.request_hash, outcome.clone(), self.now + 86_400_000);
@@ -180,8 +209,9 @@ impl Reference {
                 if self.projects.contains_key(id) {
                     return Err(Rejection::ProjectExists { project: id.clone() });
                 }
-                let (queues, retries) = (BTreeMap::new(), BTreeMap::new());
-                self.projects.insert(id.clone(), Project { queues, quota: *quota, retries });
+                let (queues, tokens, retries) = Default::default();
+                let project = Project { queues, quota: *quota, tokens, retries };
+                self.projects.insert(id.clone(), project);
                 return Ok(Outcome::ProjectCreated { id: id.clone() });
             }
             _ => {}
@@ -191,6 +221,24 @@ impl Reference {
         };
         let answer = match command {
             Command::DeleteProject => return Ok(Outcome::Done),
+            Command::UpdateQuota { patch } => {
+                project.quota = patch.apply_to(project.quota);
+                Ok(Outcome::QuotaUpdated { quota: project.quota })
+            }
+            Command::CreateToken { token } => {
+                let limit = project.quota.tokens_max;
+                let has = |project: &Project| project.tokens.contains(&token.id);
+                if has(&project) || self.projects.values().any(has) {
+                    Err(Rejection::TokenExists { token: token.id.clone() })
+                } else if project.tokens.len() as u64 >= limit {
+                    Err(Rejection::OverQuota { what: Quotum::Tokens, limit })
+                } else {
+                    project.tokens.insert(token.id.clone());
+                    Ok(Outcome::TokenCreated { id: token.id.clone() })
+                }
+            }
+            Command::RevokeToken { id } if project.tokens.remove(id) => Ok(Outcome::Done),
+            Command::RevokeToken { id } => Err(Rejection::TokenMissing { token: id.clone() }),
             Command::Transaction { commands } if commands.is_empty() => {
                 Err(Rejection::CountOutOfRange {
                     what: Counted::Commands,
@@ -336,6 +384,20 @@ impl Reference {
                 row.held = None;
                 row.delayed = (delay.0 > 0).then(|| now + delay.0);
                 queue.settle(now);
+                Ok(Outcome::Released)
+            }
+            Command::UndoReserve { queue, held } => {
+                let queue = project.queues.get_mut(queue).ok_or(missing(queue))?;
+                for held in held {
+                    let Ok(position) = queue.position(held.message) else { continue };
+                    let row = queue.messages.get_mut(&position).expect("just found");
+                    let untouched = matches!(row.held, Some((_, _, 0)));
+                    if untouched && self.holds(id, row, held.reservation) {
+                        row.held = None;
+                        row.count -= 1;
+                        queue.settle(now);
+                    }
+                }
                 Ok(Outcome::Released)
             }
             _ => Err(Rejection::TransactionMember),

@@ -5,6 +5,7 @@
 
 use bessemer_engine::Fault;
 use bessemer_model::{Command, LogIndex, ProjectId, Request};
+use bessemer_seam::kv::Table;
 
 use crate::world::{SECRET, World};
 
@@ -27,14 +28,29 @@ fn check(verb: &str, rows: &[(&str, &str, &str)]) {
             let answer = world.say(line);
             assert!(!answer.contains("rejected"), "setting up: {line}: {answer}");
         }
-        let mut answer = String::new();
+        let (mut answer, mut before) = (String::new(), Vec::new());
         for line in words.split(" / ") {
+            before = rows_of(&world);
             answer = world.say(line);
         }
+        let untouched = before == rows_of(&world);
         let answer = answer.split(" | ").next().unwrap();
-        let answer = answer.strip_prefix("rejected ").unwrap_or("ok");
-        assert_eq!(answer, *expected, "{verb}: {name}: {words}");
+        let rejection = answer.strip_prefix("rejected ");
+        assert_eq!(rejection.unwrap_or("ok"), *expected, "{verb}: {name}: {words}");
+        assert!(untouched || rejection.is_none(), "{verb}: {name}: {words}: a row has changed");
     }
+}
+
+/// All rows but those that every entry moves on: the group's and the lane's.
+fn rows_of(world: &World) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+    let mut rows = world.engine.kv().dump();
+    rows.retain(|(table, key, _)| *table != Table::Meta && !key.starts_with(b"L"));
+    rows
+}
+
+/// The same verb with a reservation of another project's message;
+fn foreign(line: &str) -> String {
+    format!("in other / project / post q d / reserve q 1 / in p / {line}")
 }
 
 #[test]
@@ -114,6 +130,9 @@ fn ack_is_refused_in_this_order() {
             ("foreign reservation", "ack q m1 r2", "ReservationStale"),
             ("forged reservation", "ack q m1 r1!", "ReservationStale"),
             ("of a free message", "ack q m2 r2", "ReservationStale"),
+            ("of a reservation before", "reserve q 1 / ack q m2 r2", "ReservationStale"),
+            ("of another project", &foreign("ack q m1 r4"), "ReservationStale"),
+            ("of another project's message", &foreign("ack q m4 r4"), "MessageMissing"),
             ("held", "ack q m1 r1", "ok"),
             ("held, by the id after a touch", "ack q m1 r3", "ok"),
             ("free", "ack q m2", "ok"),
@@ -131,6 +150,11 @@ fn acks_are_refused_in_this_order() {
             ("unknown queue", "acks n m1", "QueueMissing"),
             ("first bad handle", "acks q m2 m3 m1 m2:r2", "ReservationRequired"),
             ("first bad handle", "acks q m2 m3 m2:r2 m1", "ReservationStale"),
+            ("foreign reservation", "acks q m2 m1:r2", "ReservationStale"),
+            ("forged reservation", "acks q m2 m1:r1!", "ReservationStale"),
+            ("one before", "reserve q 1 / acks q m1:r1 m2:r2", "ReservationStale"),
+            ("of another project", &foreign("acks q m2 m1:r4"), "ReservationStale"),
+            ("another project's message", &foreign("acks q m4:r4"), "MessageMissing"),
             ("all gone", "acks q m3 m0", "MessageMissing"),
             ("some gone", "acks q m3 m1:r1 m2 m0", "ok"),
             ("none", "acks q", "ok"),
@@ -151,6 +175,11 @@ fn touch_is_refused_in_this_order() {
             ("gone", "touch q m3 r1", "MessageMissing"),
             ("free", "touch q m2 r2", "ReservationStale"),
             ("foreign", "touch q m1 r2", "ReservationStale"),
+            ("forged", "touch q m1 r1!", "ReservationStale"),
+            ("never told", "touch q m1 r0", "ReservationStale"),
+            ("one before", "reserve q 1 / touch q m2 r2", "ReservationStale"),
+            ("of another project", &foreign("touch q m1 r4"), "ReservationStale"),
+            ("another project's message", &foreign("touch q m4 r4"), "MessageMissing"),
             ("held", "touch q m1 r1 for 86400s", "ok"),
         ],
     );
@@ -166,7 +195,27 @@ fn release_is_refused_in_this_order() {
             ("unknown queue", "release n m3 r1", "QueueMissing"),
             ("gone", "release q m3 r1", "MessageMissing"),
             ("free", "release q m2 r2", "ReservationStale"),
+            ("foreign", "release q m1 r2", "ReservationStale"),
+            ("forged", "release q m1 r1!", "ReservationStale"),
+            ("never told", "release q m1 r0", "ReservationStale"),
+            ("one before", "reserve q 1 / release q m2 r2", "ReservationStale"),
+            ("of another project", &foreign("release q m1 r4"), "ReservationStale"),
+            ("another project's message", &foreign("release q m4 r4"), "MessageMissing"),
             ("held", "release q m1 r3 after 604800s", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn undo_is_refused_in_this_order() {
+    check(
+        "undo",
+        &[
+            ("unknown project", "in x / undo n m1:r1*101", "ProjectMissing"),
+            ("too many", "undo n m1:r1*101", "CountOutOfRange Reservations"),
+            ("unknown queue", "undo n m1:r1", "QueueMissing"),
+            ("at its limit", "undo q m1:r1*100", "ok"),
+            ("gone, free, foreign, forged", "undo q m3:r1 m2:r3 m1:r2 m1:r1!", "ok"),
         ],
     );
 }
@@ -240,7 +289,7 @@ fn projects_and_tokens_are_refused_in_this_order() {
             ("long name", &format!("token t {}", "n".repeat(256)), "LengthOutOfRange TokenName"),
             ("there already", "token t", "TokenExists"),
             ("one too many", "token u", "OverQuota Tokens"),
-            ("a new one", "quota / token u name", "ok"),
+            ("a new one", "quota tokens=2 / token u name", "ok"),
         ],
     );
     check(

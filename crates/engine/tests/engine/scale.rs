@@ -200,11 +200,31 @@ fn dead_letters_move_a_bounded_number_at_a_time() {
     large.own(Command::Tick);
     large.own(Command::Tick);
     large.own(Command::Tick);
-    for left in [2000, 1000, 0] {
-        let wish =
-            Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
-        let Outcome::Reserved { messages } = large.ask(wish) else { panic!("a reserve") };
-        assert!(messages.is_empty());
-        assert_eq!(large.size(), left);
-    }
+    let wish =
+        || Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
+    let Outcome::Reserved { messages } = large.ask(wish()) else { panic!("a reserve") };
+    assert!(messages.is_empty());
+    assert_eq!(large.size(), 2000);
+    large.ask(Command::Transaction { commands: vec![wish(), wish()] });
+    assert_eq!(large.size(), 1000, "the reserves of a transaction share the bound");
+    large.ask(wish());
+    assert_eq!(large.size(), 0);
+}
+
+#[test]
+fn the_reserves_of_a_transaction_give_no_more_than_one() {
+    let mut large = Counted::new();
+    large.post(1000, None, None);
+    let wish =
+        |count| Command::ReserveMessages { queue: queue(), count, timeout: None, delete: true };
+    let commands = [99, 9].into_iter().chain([100; 98]).map(wish).collect();
+    let Outcome::Transacted { outcomes } = large.ask(Command::Transaction { commands }) else {
+        panic!("a transaction")
+    };
+    let given = outcomes.iter().map(|outcome| match outcome {
+        Outcome::Reserved { messages } => messages.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(given.filter(|count| *count > 0).collect::<Vec<_>>(), [99, 1]);
+    assert_eq!(large.size(), 900);
 }

@@ -3,19 +3,20 @@
 //! ```text
 //! at 30s post q a b@key c+5s d~1h   bodies; @ ordering key, + delay, ~ life
 //! reserve q 2 [for 30s] [delete]    ack q m1 [r1]      acks q m1:r1 m2
-//! touch q m1 r1 [for 30s]           release q m1 r1 [after 5s]
+//! touch q m1 r1 [for 30s]           release q m1 r1 [after 5s]   undo q m1:r1 m2:r2
 //! put q [timeout=30s] [life=1h] [dead=d/3 | dead=/5 | dead=d | dead=-]
 //! clear q   delete q   tx post q a ; ack q m1      key K/H post q a
 //! project [name] [messages=9 …]   quota …   drop-project   in other
 //! token t [owner]   revoke t   init   tick   sweep   lane 2 boot 1 seq 1 post q a
+//! empty (a group before its first entry)
 //! info q   usage   peek q 3   get q m1   list [previous]   rows   cold   restart
 //! ```
 
 use bessemer_engine::read;
 use bessemer_model::{
-    BootCount, Command, DeadLetterPatch, Handle, LaneSeq, MessageId, Millis, NewMessage, NodeId,
-    OrderingKey, ProjectId, QueueName, QueuePatch, Quota, Request, ReservationId, RetryKey, Role,
-    TokenId, TokenRecord,
+    BootCount, Command, DeadLetterPatch, Handle, Held, LaneSeq, MessageId, Millis, NewMessage,
+    NodeId, OrderingKey, ProjectId, QueueName, QueuePatch, Quota, QuotaPatch, Request,
+    ReservationId, RetryKey, Role, TokenId, TokenRecord,
 };
 use bessemer_seam::kv::Kv;
 
@@ -44,6 +45,10 @@ pub fn parse(world: &mut World, line: &str) -> Said {
         }
         ["cold"] => {
             world.engine.clear_caches();
+            Said::Nothing("ok".into())
+        }
+        ["empty"] => {
+            *world = World::empty();
             Said::Nothing("ok".into())
         }
         ["restart"] => {
@@ -94,10 +99,11 @@ fn request(world: &World, words: &[&str]) -> Request {
 fn command(world: &World, words: &[&str]) -> Command {
     match words {
         ["project", rest @ ..] => {
-            Command::CreateProject { name: "a project".into(), quota: quota(rest) }
+            let quota = quota(rest).apply_to(Quota::default());
+            Command::CreateProject { name: "a project".into(), quota }
         }
         ["nameless-project"] => Command::CreateProject { name: "".into(), quota: Quota::default() },
-        ["quota", rest @ ..] => Command::UpdateQuota { quota: quota(rest) },
+        ["quota", rest @ ..] => Command::UpdateQuota { patch: quota(rest) },
         ["drop-project"] => Command::DeleteProject,
         ["token", id, rest @ ..] => Command::CreateToken {
             token: TokenRecord {
@@ -158,8 +164,17 @@ fn queue_command(world: &World, verb: &str, queue: QueueName, words: &[&str]) ->
             reservation: reservation_id(world, reservation),
             delay: after_word(rest, "after").unwrap_or(Millis::ZERO),
         },
+        ("undo", held) => Command::UndoReserve {
+            queue,
+            held: held.iter().flat_map(|each| many(each, |word| undone(world, word))).collect(),
+        },
         other => panic!("cannot read {other:?}"),
     }
+}
+
+fn undone(world: &World, word: &str) -> Held {
+    let (message, reservation) = word.split_once(':').expect("message:reservation");
+    Held { message: message_id(world, message), reservation: reservation_id(world, reservation) }
 }
 
 fn after_word(words: &[&str], word: &str) -> Option<Millis> {
@@ -226,21 +241,22 @@ fn patch(words: &[&str]) -> QueuePatch {
     patch
 }
 
-fn quota(words: &[&str]) -> Quota {
-    let mut quota = Quota::default();
+fn quota(words: &[&str]) -> QuotaPatch {
+    let mut patch = QuotaPatch::default();
     for word in words {
         let (what, amount) = word.split_once('=').expect("what=amount");
-        let amount = number(amount);
-        match what {
-            "bytes" => quota.bytes_max = amount,
-            "messages" => quota.messages_max = amount,
-            "queues" => quota.queues_max = amount,
-            "keys" => quota.retry_keys_max = amount,
-            "tokens" => quota.tokens_max = amount,
+        let bound = match what {
+            "bytes" => &mut patch.bytes_max,
+            "messages" => &mut patch.messages_max,
+            "queues" => &mut patch.queues_max,
+            "keys" => &mut patch.retry_keys_max,
+            "tokens" => &mut patch.tokens_max,
+            "waiters" => &mut patch.waiters_max,
             other => panic!("cannot read quota {other}"),
-        }
+        };
+        *bound = Some(number(amount));
     }
-    quota
+    patch
 }
 
 fn handle(world: &World, word: &str) -> Handle {

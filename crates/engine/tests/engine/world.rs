@@ -11,6 +11,8 @@ use bessemer_seam::kv::Kv;
 use bessemer_seam::kv_memory::MemoryKv;
 
 pub const ME: NodeId = NodeId(1);
+/// The present run of the node.
+pub const BOOT: BootCount = BootCount(1);
 pub const SECRET: [u8; 32] = [7; 32];
 
 pub struct World {
@@ -39,13 +41,15 @@ impl World {
 
     /// What the map holds, spoken to under the project `p`.
     pub fn over(kv: MemoryKv) -> World {
+        let engine = Engine::open(kv, GroupId(0), ME, BOOT).unwrap();
+        let seq = engine.lane(ME).map_or(0, |(_, last)| last);
         World {
-            engine: Engine::open(kv, GroupId(0), ME).unwrap(),
+            engine,
             project: ProjectId::new("p"),
             messages: Vec::new(),
             reservations: Vec::new(),
             now: Millis(0),
-            seq: 0,
+            seq,
         }
     }
 
@@ -56,13 +60,13 @@ impl World {
     /// Closes the engine and opens it again over what was committed.
     pub fn restart(&mut self) {
         let kv = self.engine.kv().clone();
-        self.engine = Engine::open(kv, GroupId(0), ME).unwrap();
+        self.engine = Engine::open(kv, GroupId(0), ME, BOOT).unwrap();
     }
 
     /// Applies one request through the next number of the world's own lane, and commits.
     pub fn request(&mut self, request: Request) -> (Result<Outcome, Rejection>, Vec<Effect>) {
         self.seq += 1;
-        let lane = LaneSeq { node: ME, boot: BootCount(1), seq: self.seq };
+        let lane = LaneSeq { node: ME, boot: BOOT, seq: self.seq };
         let mut told = self.entry(Some(lane), &[request]);
         match told.parts.remove(0).result {
             PartResult::Fresh(mut results) => (results.remove(0), told.effects),
@@ -79,12 +83,12 @@ impl World {
         told
     }
 
-    /// Applies the request the words say, as the leader's own, without a commit.
+    /// Applies the request the words say, without a commit.
     pub fn try_say(&mut self, words: &str) -> Result<Told, Fault> {
         let crate::words::Said::Request(request) = crate::words::parse(self, words) else {
             panic!("{words} is no request");
         };
-        let lane = LaneSeq { node: ME, boot: BootCount(2), seq: 1 };
+        let lane = LaneSeq { node: ME, boot: BOOT, seq: self.seq + 1 };
         let index = LogIndex(self.engine.applied().index.0 + 1);
         self.engine.apply(index, &encode_batch(self.now, &[encode_part(Some(lane), &[*request])]))
     }
@@ -141,6 +145,15 @@ impl World {
         match outcome {
             Outcome::Done => "done".into(),
             Outcome::ProjectCreated { id } => format!("project {id}"),
+            Outcome::QuotaUpdated { quota } => format!(
+                "quota {} bytes, {} messages, {} queues, {} keys, {} tokens, {} waiters",
+                quota.bytes_max,
+                quota.messages_max,
+                quota.queues_max,
+                quota.retry_keys_max,
+                quota.tokens_max,
+                quota.waiters_max
+            ),
             Outcome::TokenCreated { id } => format!("token {id}"),
             Outcome::QueuePut { settings, created } => {
                 let verb = if *created { "created" } else { "changed" };
@@ -157,7 +170,7 @@ impl World {
                 for message in messages {
                     let name = self.message_name(message.id);
                     let body = match &message.body {
-                        Some(body) => String::from_utf8_lossy(body).into_owned(),
+                        Some(body) => body_words(body),
                         None => "(gone)".into(),
                     };
                     let reservation = self.reservation_name(message.reservation);
@@ -250,7 +263,7 @@ impl World {
 
     fn view_words(&mut self, message: &read::MessageView) -> String {
         let name = self.message_name(message.id);
-        format!("{name} {} x{}", String::from_utf8_lossy(&message.body), message.reserved_count)
+        format!("{name} {} x{}", body_words(&message.body), message.reserved_count)
     }
 
     /// Rows left in the map, by table, but for the one row of the group itself.
@@ -265,6 +278,16 @@ impl World {
         }
         let words: Vec<String> = count.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
         words.join(", ")
+    }
+}
+
+/// The text; a long run of one letter as it is posted, `x%300`.
+fn body_words(body: &[u8]) -> String {
+    match body {
+        [first, .., _] if body.len() > 99 && body.iter().all(|byte| byte == first) => {
+            format!("{}%{}", char::from(*first), body.len())
+        }
+        _ => String::from_utf8_lossy(body).into_owned(),
     }
 }
 

@@ -189,6 +189,7 @@ fn show<'a>(queue: &'a str, outcome: &Outcome) -> ShownOutcome<'a> {
         Outcome::Released => ShownOutcome::Release(Done {}),
         Outcome::Done
         | Outcome::ProjectCreated { .. }
+        | Outcome::QuotaUpdated { .. }
         | Outcome::TokenCreated { .. }
         | Outcome::Transacted { .. } => panic!("no command of a transaction has this outcome"),
     }
