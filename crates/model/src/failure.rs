@@ -46,9 +46,7 @@ impl fmt::Display for NotDone {
             NotDone::ShuttingDown => {
                 "The node is shutting down; this request was not taken, try again"
             }
-            NotDone::TooLarge => {
-                "The request is too large; it was not taken, send it in parts"
-            }
+            NotDone::TooLarge => "The request is too large; it was not taken, send it in parts",
         })
     }
 }

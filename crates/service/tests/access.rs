@@ -196,7 +196,7 @@ async fn a_keyed_project_is_created_once() {
 async fn a_keyed_end_of_a_project_happens_once_and_so_does_its_beginning() {
     let world = World::start();
     let create = async || {
-        world.service.create_project(&Caller::Admin, "a", Quota::default(), Some("k")).await
+        world.service.create_project(&Caller::Admin, None, "a", Quota::default(), Some("k")).await
     };
     let delete = async |id: &ProjectId, key: Option<&str>| {
         world.service.delete_project(&Caller::Admin, id, key).await
