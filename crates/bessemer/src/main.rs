@@ -8,6 +8,7 @@ mod exit;
 mod telemetry;
 mod world;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     match run(&Cli::parse().command) {
         Ok(()) => Exit::Success.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Where standard error cannot be written, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             code_of(&error).into()
         }
     }

@@ -2,9 +2,21 @@
 //!
 //! Not here: stopping. The program ends the process; a replica with an error never limps on.
 
+use std::error::Error;
 use std::sync::Mutex;
 
 use crate::event::{Event, lock};
+
+/// An error with all that caused it.
+pub(crate) fn whole(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
 
 /// Keeps the first error.
 #[derive(Default)]

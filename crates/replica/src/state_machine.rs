@@ -4,7 +4,7 @@
 //! Invariants: rows, applied index, newest log id and membership change in one write; outcomes
 //! and effects are told after that write; any fault stops the replica; one worker does all this.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::codec::{
     decode, encode, get_log_id, get_stored_membership, log_index, put_log_id, put_stored_membership,
 };
 use crate::event::lock;
+use crate::fatal::whole;
 use crate::progress::Applied;
 use crate::shared::Shared;
 use crate::snapshot::{Current, SnapshotData, label_of, put_records, records_with};
@@ -96,9 +97,10 @@ impl<W: World> StateMachine<W> {
     }
 
     /// Reports an error that stops the replica.
-    fn fatal<E: Display>(&self, what: &str, error: E) -> io::Error {
-        self.shared.fatal.report(format_args!("{what}: {error}"));
-        io::Error::other(format!("{what}: {error}"))
+    fn fatal(&self, what: &str, error: impl Error) -> io::Error {
+        let text = format!("{what}: {}", whole(&error));
+        self.shared.fatal.report(&text);
+        io::Error::other(text)
     }
 
     fn publish(&self) {
@@ -260,7 +262,8 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
             return Err(self.fatal("installing a snapshot", error));
         }
         if self.last_applied != meta.last_log_id {
-            return Err(self.fatal("installing a snapshot", "it holds another state than it says"));
+            let other = io::Error::other("it holds another state than it says");
+            return Err(self.fatal("installing a snapshot", other));
         }
         let me = self.shared.options.node;
         self.shared.proposer.skipped_to(self.engine.lane(me));

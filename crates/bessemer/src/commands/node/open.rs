@@ -28,13 +28,13 @@ pub async fn open(config: &NodeConfig) -> anyhow::Result<Opened> {
 
 fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
     let dir = &config.data_dir;
-    let failed = |what: &str, error: &dyn std::fmt::Display| {
-        ended(Exit::Fatal, format!("cannot open {what} in {}: {error}", dir.display()))
+    let failed = |what: &str, error: anyhow::Error| {
+        ended(Exit::Fatal, format!("cannot open {what} in {}: {error:#}", dir.display()))
     };
     let new_data = DataId(u64::from_le_bytes(random_bytes()));
     let boot = open_boot(dir, NodeId(config.node_id), &config.cluster_id, new_data)
-        .map_err(|e| failed("the node", &e))?;
-    let disk = FileDisk::open(&dir.join(LOG_DIR)).map_err(|e| failed("the log", &e))?;
+        .map_err(|e| failed("the node", e.into()))?;
+    let disk = FileDisk::open(&dir.join(LOG_DIR)).map_err(|e| failed("the log", e.into()))?;
     let options = LogOptions {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.log_cache_bytes,
@@ -42,7 +42,7 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
         salt: u64::from_le_bytes(random_bytes()),
         ..LogOptions::default()
     };
-    let (log, recovered) = Log::open(disk, options).map_err(|e| failed("the log", &e))?;
+    let (log, recovered) = Log::open(disk, options).map_err(|e| failed("the log", e.into()))?;
     tracing::info!(?recovered, "log opened");
     let storage = StorageOptions {
         block_cache_bytes: config.block_cache_bytes,
@@ -50,6 +50,6 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
         ..StorageOptions::default()
     };
     let state =
-        RocksStore::open(&dir.join(STATE_DIR), storage).map_err(|e| failed("the state", &e))?;
+        RocksStore::open(&dir.join(STATE_DIR), storage).map_err(|e| failed("the state", e.into()))?;
     Ok(Opened { boot, log, state })
 }
