@@ -20,6 +20,8 @@ nightly() {
   else
     not_checked "power cuts" "they need root, mkfs.ext4 and loop devices"
   fi
+  long "$commit" "scale" 300 scale_long
+  long "$commit" "catchup" 400 catchup_long
   long "$commit" "bench" 300 bench_long
   step "figures" 5 python3 "$ROOT/tests/figures.py" --write
 }
@@ -49,6 +51,16 @@ kill_long() {
 power_long() {
   power_rounds "$POWER_ROUNDS_LONG" 7200
   cp "$WORK/power.json" "$ROOT/docs/figures/power.json"
+}
+
+scale_long() {
+  scale "" 1200
+  cp "$WORK/scale.json" "$ROOT/docs/figures/scale.json"
+}
+
+catchup_long() {
+  catchup "" 1200
+  cp "$WORK/catchup.json" "$ROOT/docs/figures/catchup.json"
 }
 
 bench_long() {

@@ -55,6 +55,23 @@ power_rounds() {
     --binary "$BINARY" --dir "$WORK/power" --rounds "$1" --result "$WORK/power.json"
 }
 
+# $1 `--small` or nothing, $2 the most seconds it may take. Many waiting, lapsing, cleared at once.
+scale() {
+  timeout --kill-after=60 "$2" python3 "$ROOT/jepsen/scale.py" \
+    --binary "$BINARY" --dir "$WORK/scale" --result "$WORK/scale.json" $1
+}
+
+# As scale, for nodes that come back by log, by snapshot, and on a new disk.
+catchup() {
+  timeout --kill-after=60 "$2" python3 "$ROOT/jepsen/catchup.py" \
+    --binary "$BINARY" --dir "$WORK/catchup" --result "$WORK/catchup.json" $1
+}
+
+full_disk() {
+  timeout --kill-after=60 400 python3 "$ROOT/jepsen/full_disk.py" \
+    --binary "$BINARY" --dir "$WORK/full-disk" --result "$WORK/full-disk.json"
+}
+
 tests_fast() {
   mkdir -p "$WORK"
   step "house rules" 10 xtask tidy
@@ -68,10 +85,13 @@ tests_long() {
   step "README blocks" 60 readme_blocks
   step "iron-mq 0.9 on every node" 90 iron_client
   step "kill -9, $KILL_ROUNDS_SHORT rounds of each kind" 150 kill_rounds "$KILL_ROUNDS_SHORT" 600
+  step "scale, small form" 40 scale --small 300
+  step "coming back by log, by snapshot, on a new disk, small form" 60 catchup --small 300
   if can_cut_power; then
     step "power cuts, $POWER_ROUNDS_SHORT rounds of each kind" 120 power_rounds "$POWER_ROUNDS_SHORT" 600
+    step "full disks and lost majorities" 140 full_disk
   else
-    not_checked "power cuts" "they need root, mkfs.ext4 and loop devices"
+    not_checked "power cuts, full disks" "they need root, mkfs.ext4 and loop devices"
   fi
 }
 
@@ -81,7 +101,8 @@ say_not_run_always() {
     skipped "README blocks" "left out by --fast"
     skipped "iron-mq 0.9 on every node" "left out by --fast"
     skipped "kill -9 rounds" "left out by --fast"
-    skipped "power cuts" "left out by --fast; they need root"
+    skipped "scale; coming back" "left out by --fast"
+    skipped "power cuts, full disks" "left out by --fast; they need root"
   fi
   skipped "kill -9, $KILL_ROUNDS_LONG rounds, and the other long forms" "too long here; ./dev nightly runs them"
 }

@@ -51,7 +51,7 @@ pub use bytes::DecodeError;
 pub use log_store::LogStore;
 pub use options::ReplicaOptions;
 pub use replica::{Replica, ReplicaMetrics, StartError, open_storage};
-pub use snapshot::SnapshotData;
+pub use snapshot::{SnapshotData, TransferCounts};
 pub use state_machine::{SnapshotBuilder, StateMachine};
 pub use ticker::CLUSTER_VERSION;
 pub use types::{EntryData, PeerNode, Types};

@@ -33,6 +33,8 @@ struct Inner {
     changed: bool,
     /// Peers that refuse this node for what it lost.
     refused_by: BTreeSet<NodeId>,
+    /// Peers this node refuses, by directory: each is told of once.
+    refused: BTreeSet<(NodeId, DataId)>,
 }
 
 #[derive(Default)]
@@ -41,12 +43,19 @@ pub(crate) struct PeerMemory {
 }
 
 impl PeerMemory {
-    /// Checks and remembers what a peer says of itself; false when it went back.
+    /// Checks and remembers what a peer says of itself; false when it went back. Tells the
+    /// operator once for each directory.
     pub fn admit(&self, hello: &Hello) -> bool {
-        let mut inner = lock(&self.inner);
+        let mut guard = lock(&self.inner);
+        let inner = &mut *guard;
         let memory = inner.peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
-        if other_data || hello.boot < memory.boot || hello.last_index < memory.safe_index {
+        let went_back =
+            other_data || hello.boot < memory.boot || hello.last_index < memory.safe_index;
+        if went_back && !inner.refused.insert((hello.from, hello.data)) {
+            return false;
+        }
+        if went_back {
             tracing::error!(
                 peer = %hello.from,
                 boot = %hello.boot,

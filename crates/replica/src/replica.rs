@@ -40,7 +40,7 @@ use crate::proposer::Proposer;
 use crate::reads::Reads;
 use crate::role::RoleCell;
 use crate::shared::Shared;
-use crate::snapshot::{Current, Retention};
+use crate::snapshot::{Current, Retention, TransferCounts};
 use crate::state_machine::{ROW_SNAPSHOTS, StateMachine};
 use crate::steering::Steering;
 use crate::tasks::Tasks;
@@ -84,6 +84,7 @@ pub struct ReplicaMetrics {
     pub snapshot: LogIndex,
     pub purged: LogIndex,
     pub log_bytes_held: u64,
+    pub transfers: TransferCounts,
     /// A majority answered this leader lately; false on others.
     pub serving: bool,
 }
@@ -159,6 +160,7 @@ impl<W: World> Replica<W> {
             snapshot: shared.retention.current().map_or(LogIndex(0), |current| current.index()),
             purged: LogIndex(log.purged.map_or(0, |(index, _)| index)),
             log_bytes_held: log.entry_bytes,
+            transfers: shared.retention.counts(),
             serving: crate::lane::serving(shared),
         }
     }

@@ -97,6 +97,11 @@ pub(crate) async fn take<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
 }
 
 async fn purge<W: World>(shared: &Arc<Shared<W>>, held_bytes: u64) {
+    let replication = metrics_of(shared).replication.unwrap_or_default();
+    shared.retention.went_on(shared.runtime.elapsed(), |follower| {
+        let matched = replication.get(&follower.0).copied().flatten();
+        matched.map_or(LogIndex(0), |id| log_index(id.index))
+    });
     let bytes_max = shared.options.log_bytes_max;
     let mut upto = shared.retention.purgeable(held_bytes, bytes_max);
     if held_bytes <= bytes_max {

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
+use std::time::Duration;
 
-use bessemer_model::LogIndex;
+use bessemer_model::{LogIndex, NodeId};
 use bessemer_seam::state_store::{Checkpoint, Staging, StateStore};
 
 use crate::bytes::{DecodeError, Reader, Writer};
@@ -23,6 +24,8 @@ use crate::world::{CheckpointOf, StagingOf, World};
 /// Records kept of taken checkpoints: the newest, and those before it that a failed attempt
 /// could leave as the newest on disk.
 const RECORDS_MAX: usize = 4;
+/// A transfer that takes so long that the log grows to this many times `log_bytes_max` is in vain.
+const TRANSFER_TIMES: u64 = 8;
 const RESTAGE_CHUNK_BYTES: usize = 1 << 20;
 
 /// A snapshot on its way between openraft and us.
@@ -133,6 +136,14 @@ fn get_records(bytes: &[u8]) -> Result<Records, DecodeError> {
     Ok(records)
 }
 
+/// Transfers that were completed since the start of this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TransferCounts {
+    pub sent: u64,
+    pub sent_bytes: u64,
+    pub installed: u64,
+}
+
 struct Inner<W: World> {
     current: Option<Current<W>>,
     /// Everything up to here survives a crash of this node: the applied index read before the
@@ -141,6 +152,10 @@ struct Inner<W: World> {
     /// Log index of each snapshot that is being sent: its follower continues from there.
     sending: BTreeMap<u64, LogIndex>,
     next_transfer: u64,
+    /// Followers that got a snapshot and were not seen to go on from it yet: where they go on,
+    /// and how long they may take.
+    sent: BTreeMap<NodeId, (LogIndex, Duration)>,
+    counts: TransferCounts,
     /// Log applied, and how many of its bytes came before the current snapshot.
     growth: Growth,
     bytes_before: u64,
@@ -168,6 +183,8 @@ impl<W: World> Retention<W> {
             current,
             sending: BTreeMap::new(),
             next_transfer: 0,
+            sent: BTreeMap::new(),
+            counts: TransferCounts::default(),
             growth: Growth::new(applied, log_bytes, keep_bytes),
             bytes_before: 0,
             receiving: false,
@@ -211,7 +228,7 @@ impl<W: World> Retention<W> {
 
     /// Highest index that may be purged as far as this node alone goes, when its log holds
     /// `held_bytes`; 0 is none. Above `bytes_max` what is kept in any case is not kept any more,
-    /// above twice as much neither is what a slow transfer will need after it.
+    /// above `TRANSFER_TIMES` as much neither is what a slow transfer will need after it.
     pub fn purgeable(&self, held_bytes: u64, bytes_max: u64) -> LogIndex {
         let inner = lock(&self.inner);
         let current = inner.current.as_ref().map_or(LogIndex(0), Current::index);
@@ -219,8 +236,9 @@ impl<W: World> Retention<W> {
         if held_bytes <= bytes_max {
             upto = upto.min(inner.growth.keep_from());
         }
-        if held_bytes <= bytes_max.saturating_mul(2) {
-            upto = inner.sending.values().fold(upto, |upto, index| upto.min(*index));
+        if held_bytes <= bytes_max.saturating_mul(TRANSFER_TIMES) {
+            let sent = inner.sent.values().map(|(index, _)| index);
+            upto = inner.sending.values().chain(sent).fold(upto, |upto, index| upto.min(*index));
         }
         upto
     }
@@ -232,6 +250,31 @@ impl<W: World> Retention<W> {
         let number = inner.next_transfer;
         inner.sending.insert(number, index);
         Sending { retention: self, number }
+    }
+
+    /// `follower` installed the snapshot up to `index`: what comes after it is kept until the
+    /// follower is seen beyond it, at most until `deadline`.
+    pub fn sent(&self, follower: NodeId, index: LogIndex, bytes: u64, deadline: Duration) {
+        let mut inner = lock(&self.inner);
+        inner.sent.insert(follower, (index, deadline));
+        inner.counts.sent += 1;
+        inner.counts.sent_bytes += bytes;
+    }
+
+    /// Forgets followers that went on, by what `matched` says they hold, or took too long.
+    pub fn went_on(&self, now: Duration, matched: impl Fn(NodeId) -> LogIndex) {
+        let waits = |follower: &NodeId, (index, deadline): &mut (LogIndex, Duration)| {
+            now < *deadline && matched(*follower) <= *index
+        };
+        lock(&self.inner).sent.retain(waits);
+    }
+
+    pub fn installed(&self) {
+        lock(&self.inner).counts.installed += 1;
+    }
+
+    pub fn counts(&self) -> TransferCounts {
+        lock(&self.inner).counts
     }
 
     /// Marks a snapshot as being received until the guard drops; `None` while another one is.

@@ -2,7 +2,8 @@
 //!
 //! Not here: the receiving side (`snapshot_receive.rs`), when a follower needs one (openraft).
 //! The follower says how much of each file it holds: an interrupted transfer goes on there.
-//! Invariant: while it runs, the log after the snapshot is kept.
+//! Invariant: while it runs, and until the follower went on from it, the log after the snapshot is
+//! kept.
 
 use std::io;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::world::World;
 /// How much longer than one silence the follower may take to check and install everything.
 const INSTALL_TIMES_MAX: u32 = 100;
 
+/// How long the log after a snapshot is kept for a follower that does not go on from it.
+const WENT_ON_MAX: Duration = Duration::from_secs(60);
+
 type SnapshotOf<W> = openraft::Snapshot<LeaderId, u64, PeerNode, SnapshotData<W>>;
 
 /// Sends `snapshot` under the leader's `vote`; gives the follower's vote once it is installed.
@@ -34,7 +38,9 @@ pub(crate) async fn send<W: World>(
         return Err(io::Error::other("a snapshot that was received is installed, not sent"));
     };
     let shared = client.shared.clone();
-    let _kept = shared.retention.sending(current.index());
+    let (index, began) = (current.index(), shared.runtime.elapsed());
+    let bytes: u64 = current.checkpoint.files().iter().map(|file| file.bytes).sum();
+    let _kept = shared.retention.sending(index);
     let mut link = client.open().await.map_err(io::Error::other)?;
     let idle = Duration::from_millis(shared.options.stream_idle_ms_max);
     let limited = |times: u32| idle.saturating_mul(times);
@@ -50,6 +56,7 @@ pub(crate) async fn send<W: World>(
         Message::HigherVote { vote } => return Ok(vote),
         other => return Err(unexpected(&other)),
     };
+    tracing::info!(follower = %client.peer, %index, bytes, "sending a snapshot");
     let chunk_bytes = shared.options.snapshot_chunk_bytes;
     for (number, file) in current.checkpoint.files().iter().enumerate() {
         let mut offset = held.get(number).copied().unwrap_or(0);
@@ -64,7 +71,14 @@ pub(crate) async fn send<W: World>(
     let answer = link.ask(&Message::SnapshotEnd);
     let answer = within(&*shared.runtime, limited(INSTALL_TIMES_MAX), answer).await;
     match answer.unwrap_or_else(|| Err(timed_out("installing a snapshot")))? {
-        Message::SnapshotInstalled { vote } | Message::HigherVote { vote } => Ok(vote),
+        Message::SnapshotInstalled { vote: new } => {
+            let now = shared.runtime.elapsed();
+            let (follower, took) = (client.peer, now.saturating_sub(began));
+            tracing::info!(%follower, %index, ?took, "the follower installed a snapshot");
+            shared.retention.sent(follower, index, bytes, now + WENT_ON_MAX);
+            Ok(new)
+        }
+        Message::HigherVote { vote } => Ok(vote),
         other => Err(unexpected(&other)),
     }
 }

@@ -268,6 +268,8 @@ impl<W: World> RaftStateMachine<Types<W::Rt>> for StateMachine<W> {
         let me = self.shared.options.node;
         self.shared.proposer.skipped_to(self.engine.lane(me));
         self.shared.effects.skipped();
+        self.shared.retention.installed();
+        tracing::info!(index = %self.engine.applied().index, "installed a snapshot");
         Ok(())
     }
 

@@ -121,6 +121,14 @@ fn replica(out: &mut Out<'_>, metrics: &ReplicaMetrics) -> Result<(), fmt::Error
     )?;
     out.gauge("bessemer_snapshot_index", "Last entry in the snapshot", metrics.snapshot.0)?;
     out.gauge("bessemer_purged_index", "Newest entry cut from the log", metrics.purged.0)?;
+    let transfers = metrics.transfers;
+    out.counter("bessemer_snapshots_sent", "Snapshots followers installed", transfers.sent)?;
+    out.counter("bessemer_snapshots_sent_bytes", "Bytes of those", transfers.sent_bytes)?;
+    out.counter(
+        "bessemer_snapshots_installed",
+        "Snapshots of a leader that this node installed",
+        transfers.installed,
+    )?;
     out.gauge("bessemer_log_held_bytes", "Entries the log holds", metrics.log_bytes_held)
 }
 

@@ -49,7 +49,7 @@ fn open_blocking(config: &NodeConfig) -> anyhow::Result<Opened> {
         memtable_bytes_total: config.memtable_bytes,
         ..StorageOptions::default()
     };
-    let state =
-        RocksStore::open(&dir.join(STATE_DIR), storage).map_err(|e| failed("the state", e.into()))?;
+    let state = RocksStore::open(&dir.join(STATE_DIR), storage)
+        .map_err(|e| failed("the state", e.into()))?;
     Ok(Opened { boot, log, state })
 }
