@@ -19,6 +19,7 @@ import history as histories
 from clients import DEAD, DEAD_MAX, DYING, PLAIN, clusters
 
 DRAIN_S = 120
+METRICS_S = 30
 
 
 def healthy(cluster):
@@ -26,6 +27,14 @@ def healthy(cluster):
     for node in cluster.info["nodes"]:
         cluster.wait_node(node["id"])
     return cluster.wait_leader(30)
+
+
+def metrics(url):
+    """Name (with its labels) to value of a node's metrics. Raises `Unsent` or `Unknown`."""
+    base, _, path = url.rpartition("/")
+    text = clusters.request(base, "GET", f"/{path}", "", timeout_s=METRICS_S).body["text"]
+    samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples if name}
 
 
 def record_chains(cluster, recorder):

@@ -62,12 +62,54 @@ def kill_rows(figures):
     return rows
 
 
+def scale_rows(figures):
+    sizes = figures["sizes"]
+    rows = [
+        f"{sizes['lapses']} reservations that lapse at once, {sizes['polls']} waiting long polls, "
+        f"{sizes['cleared']} messages cleared, {sizes['parked']} behind one ordering key; a few "
+        f"other clients go on at every node meanwhile. Verdict **{figures['verdict']}**.",
+        "",
+        "| event | seconds | others' requests | p50 ms | p99 ms | max ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, event in figures["events"].items():
+        others = event["probe"]
+        rows.append(
+            f"| {name} | {event['seconds']:.1f} | {others['requests']} | {others['p50_ms']} "
+            f"| {others['p99_ms']} | {others['max_ms']} |"
+        )
+    return rows
+
+
+def catchup_rows(figures):
+    seen = figures["figures"]
+    rows = [
+        f"{figures['state_mb']} MiB of state. Verdict **{figures['verdict']}**. "
+        f"By log, after a short absence: {seen['(a) by log']['caught_up_s']} s.",
+        "",
+        "| node | caught up s | MiB | MiB/s | sender grows MiB | receiver grows MiB "
+        "| writes meanwhile p50, p99 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for phase, name in [("b", "too far behind"), ("d", "new, in place of a lost one")]:
+        moved, memory = seen[f"({phase}) by snapshot"], seen[f"({phase}) memory"]
+        writes = seen[f"({phase}) write latency"]["during"]
+        rows.append(
+            f"| {name} | {moved['caught_up_s']} | {moved['snapshot_mib']} | {moved['mib_per_s']} "
+            f"| {memory['sender']['anon_growth_mib']} | {memory['receiver']['anon_growth_mib']} "
+            f"| {writes['p50_ms']}, {writes['p99_ms']} |"
+        )
+    return rows
+
+
 def body():
     rows = []
     for title, name, write in [
         ("### Cycles", "bench.json", bench_rows),
         ("### After kill -9", "kill.json", kill_rows),
         ("### After a power cut", "power.json", kill_rows),
+        ("### Many at once", "scale.json", scale_rows),
+        ("### A node that comes back by snapshot", "catchup.json", catchup_rows),
     ]:
         figures = read(name)
         rows += ["", title, ""]

@@ -75,6 +75,33 @@ fn messages_read_back_as_they_were() {
     }
 }
 
+/// Messages of every released version, see `tests/compat/README.md`: one a line, in hexadecimal,
+/// and what it means.
+#[test]
+fn compat_messages_of_all_versions_read_as_they_did() {
+    let samples_dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/compat");
+    if let Ok(version) = std::env::var("BESSEMER_COMPAT_WRITE") {
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let line = |message: &Message| format!("{} {message:?}\n", hex(message.encode(GroupId(0))));
+        let text: String = samples().iter().map(line).collect();
+        std::fs::write(samples_dir.join(version).join("peer-messages.txt"), text).unwrap();
+    }
+    let mut lines = 0;
+    for entry in std::fs::read_dir(samples_dir).unwrap() {
+        let path = entry.unwrap().path().join("peer-messages.txt");
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        for line in text.lines() {
+            let (hex, means) = line.split_once(' ').unwrap();
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let (_, message) = Message::decode(&bytes).unwrap();
+            assert_eq!(format!("{message:?}"), means);
+            lines += 1;
+        }
+    }
+    assert!(lines >= 20, "{lines} samples");
+}
+
 #[test]
 fn garbage_is_an_error_and_never_a_panic() {
     for message in samples() {

@@ -65,18 +65,25 @@ pub async fn run(command: &ClusterCommand, access: &Access) -> anyhow::Result<()
         show(access.json, &status, status_text);
         return Ok(());
     };
-    let mut leader = find_leader(&target.addresses, token).await?;
-    leader.wait_longer(MEMBERSHIP_WAIT);
-    let answer = leader.ask(Method::POST, &format!("{STATUS}/{verb}"), Some(&body)).await?;
+    let end = Instant::now() + LEADER_WAIT;
+    let answer = loop {
+        let mut leader = find_leader(&target.addresses, token, end).await?;
+        leader.wait_longer(MEMBERSHIP_WAIT);
+        match leader.ask(Method::POST, &format!("{STATUS}/{verb}"), Some(&body)).await {
+            // It led no more when it was asked: surely nothing was done.
+            Err(e) if code_of(&e) == Exit::NotDone && Instant::now() < end => {}
+            answer => break answer?,
+        }
+        tokio::time::sleep(LEADER_PAUSE).await;
+    };
     show(access.json, &answer, |_| "done".to_owned());
     Ok(())
 }
 
 /// A session with the node that takes itself for the leader: only it changes the membership.
-/// Looks at the given nodes and at those they name; waits while an election runs.
-async fn find_leader(addresses: &[String], token: &str) -> anyhow::Result<Session> {
+/// Looks at the given nodes and at those they name; waits while an election runs, until `end`.
+async fn find_leader(addresses: &[String], token: &str, end: Instant) -> anyhow::Result<Session> {
     let mut known = addresses.to_vec();
-    let end = Instant::now() + LEADER_WAIT;
     loop {
         let mut last = ended(Exit::NotDone, "the cluster has no leader now; try again");
         let mut next = 0;

@@ -51,7 +51,7 @@ fn request(operations: &mut Operations) -> Request {
     }
 }
 
-fn batch(operations: &mut Operations) -> Batch {
+pub fn batch(operations: &mut Operations) -> Batch {
     let mut parts = Vec::new();
     for _ in 0..operations.chance.below(4) {
         let lane = operations.chance.one_in(2).then(|| LaneSeq {
@@ -65,7 +65,7 @@ fn batch(operations: &mut Operations) -> Batch {
     Batch { stamp: operations.now, parts }
 }
 
-fn encode(batch: &Batch) -> Vec<u8> {
+pub fn encode(batch: &Batch) -> Vec<u8> {
     let parts: Vec<Vec<u8>> =
         batch.parts.iter().map(|part| encode_part(part.lane, &part.requests)).collect();
     encode_batch(batch.stamp, &parts)

@@ -3,6 +3,7 @@
 //! `BESSEMER_TESTS=full` runs the random and the large ones at full size (in the release profile).
 
 mod caches;
+mod compat;
 mod decoder;
 mod lifecycle;
 mod model;

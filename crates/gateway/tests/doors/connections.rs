@@ -103,6 +103,7 @@ async fn a_client_that_reads_too_slowly_is_cut_off() {
     until(async || {
         // After the cut there is nothing more to read.
         let _ = stream.read(&mut few).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         open_connections(&server).await == 0
     })
     .await;
