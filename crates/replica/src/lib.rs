@@ -49,7 +49,7 @@ mod world;
 
 pub use bytes::DecodeError;
 pub use log_store::LogStore;
-pub use options::ReplicaOptions;
+pub use options::{ELECTION_TIMEOUT_MS, HEARTBEAT_INTERVAL_MS, ReplicaOptions};
 pub use replica::{Replica, ReplicaMetrics, StartError, open_storage};
 pub use snapshot::{SnapshotData, TransferCounts};
 pub use state_machine::{SnapshotBuilder, StateMachine};

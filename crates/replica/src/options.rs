@@ -3,6 +3,11 @@
 use bessemer_model::limits::ENTRY_BYTES_MAX;
 use bessemer_model::{BootCount, DataId, GroupId, NodeId};
 
+/// A follower that hears nothing for this long stands for election, at a random moment of the
+/// range. Measured false elections under full load decided it.
+pub const ELECTION_TIMEOUT_MS: (u64, u64) = (300, 600);
+pub const HEARTBEAT_INTERVAL_MS: u64 = 100;
+
 /// Options of one node's replica of one group. `ReplicaOptions::new` gives the defaults.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
@@ -15,8 +20,7 @@ pub struct ReplicaOptions {
     /// Its data directory: peers refuse the node on another one.
     pub data: DataId,
 
-    /// A follower that hears nothing for this long stands for election, at a random moment of
-    /// the range. Measured false elections under full load decide the default.
+    /// See `ELECTION_TIMEOUT_MS`.
     pub election_timeout_ms_min: u64,
     pub election_timeout_ms_max: u64,
     pub heartbeat_interval_ms: u64,
@@ -90,9 +94,9 @@ impl ReplicaOptions {
             cluster_id: cluster_id.into(),
             boot,
             data,
-            election_timeout_ms_min: 300,
-            election_timeout_ms_max: 600,
-            heartbeat_interval_ms: 100,
+            election_timeout_ms_min: ELECTION_TIMEOUT_MS.0,
+            election_timeout_ms_max: ELECTION_TIMEOUT_MS.1,
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
             entry_bytes_max: ENTRY_BYTES_MAX,
             entries_in_flight_max: 4,
             append_bytes_max: 4 << 20,

@@ -115,11 +115,11 @@ keys! {
     /// How long a draining node may take to end.
     drain_ms_max: u64 = 9_000,
     /// A follower that heard nothing from a leader for a random time from here ...
-    election_ms_min: u64 = 300,
+    election_ms_min: u64 = bessemer_replica::ELECTION_TIMEOUT_MS.0,
     /// ... up to here stands for election.
-    election_ms_max: u64 = 600,
+    election_ms_max: u64 = bessemer_replica::ELECTION_TIMEOUT_MS.1,
     /// How often a leader says that it is there.
-    heartbeat_ms: u64 = 100,
+    heartbeat_ms: u64 = bessemer_replica::HEARTBEAT_INTERVAL_MS,
     /// Size of one file of the log; it is allocated before it is needed.
     log_segment_bytes: u64 = 64 << 20,
     /// Newest part of the log that is kept in memory for peers and replay.

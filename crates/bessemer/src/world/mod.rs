@@ -2,5 +2,7 @@
 
 pub mod log_driver;
 pub mod real;
+#[cfg(test)]
+mod suite;
 pub mod tcp_net;
 pub mod tokio_runtime;
