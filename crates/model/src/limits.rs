@@ -56,7 +56,7 @@ pub const RETRY_KEY_LIFE: Millis = Millis::from_secs(86_400);
 /// Outcomes of keyed creations and deletions of projects that are kept, over all projects: ours.
 pub const PROJECT_RETRY_KEYS_MAX: u64 = 100_000;
 /// Due timers settled by one batch at most; what is left holds the batch's time back. Design 3.
-pub const TIMERS_PER_BATCH_MAX: usize = 1000;
+pub const TIMERS_PER_BATCH_MAX: usize = 200;
 /// Rows of ended stores removed by one `Sweep` at most. Design 3.
 pub const SWEEP_ROWS_MAX: usize = 2000;
 /// Bytes of commands in one log entry at most. Design 3.

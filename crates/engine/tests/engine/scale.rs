@@ -11,8 +11,9 @@ use bessemer_seam::kv::Kv;
 
 use crate::world::World;
 
-/// Rows one entry may touch: a full post, or a full settling, with all their indexes.
-const ROWS_MAX: u64 = 12 * TIMERS_PER_BATCH_MAX as u64;
+/// Rows one entry may touch: a full post of 1,000 messages with all their indexes; settling is
+/// less.
+const ROWS_MAX: u64 = 12_000;
 
 fn messages() -> u64 {
     crate::rounds(50_000, 1_000_000)
@@ -157,10 +158,11 @@ fn many_messages_expire_in_bounded_steps_and_time_waits_for_them() {
     large.post(1000, None, None);
     large.most = 0;
     large.world.set_time(Millis::from_secs(9));
-    for tick in 1..=10 {
+    let (step, ticks) = (TIMERS_PER_BATCH_MAX as u64, 10_000 / TIMERS_PER_BATCH_MAX as u64);
+    for tick in 1..=ticks {
         let told = large.own(Command::Tick);
-        assert_eq!(told.now, Millis::from_secs(if tick < 10 { 5 } else { 9 }), "tick {tick}");
-        assert_eq!(large.size(), 11_000 - 1000 * tick);
+        assert_eq!(told.now, Millis::from_secs(if tick < ticks { 5 } else { 9 }), "tick {tick}");
+        assert_eq!(large.size(), 11_000 - step * tick);
     }
 }
 
@@ -197,9 +199,9 @@ fn dead_letters_move_a_bounded_number_at_a_time() {
     let patch = QueuePatch { dead_letter: Some(set), ..QueuePatch::default() };
     large.ask(Command::PutQueue { queue: queue(), patch });
     large.world.set_time(Millis::from_secs(2));
-    large.own(Command::Tick);
-    large.own(Command::Tick);
-    large.own(Command::Tick);
+    for _ in 0..3_000 / TIMERS_PER_BATCH_MAX {
+        large.own(Command::Tick);
+    }
     let wish =
         || Command::ReserveMessages { queue: queue(), count: 100, timeout: None, delete: false };
     let Outcome::Reserved { messages } = large.ask(wish()) else { panic!("a reserve") };
