@@ -2,8 +2,9 @@
 //!
 //! Not here: the sending side (`snapshot_send.rs`), switching to it (`state_machine.rs`).
 //! Invariants: one is received at a time; it is complete, undamaged and on the device before
-//! openraft hears of it; from then until it is installed no commit reaches openraft and everything committed is
-//! applied, so that openraft never applies an entry the snapshot has swept away (its issue 2116).
+//! openraft hears of it; from then until it is installed no commit reaches openraft and everything
+//! that can be applied is, so that openraft never applies an entry the snapshot has swept away (its
+//! issue 2116).
 
 use std::io;
 use std::sync::Arc;
@@ -60,7 +61,14 @@ async fn receive<W: World>(
     let verified = W::Rt::spawn_blocking(move || staging.verify().map(|()| staging));
     // Damage ends the stream: the sender begins again, and sends what was dropped.
     let staging = verified.await??;
-    settle(shared).await?;
+    // A leader that was deposed while its last commit came in never applies it: openraft waits for
+    // an entry of the new leader, who has none to send before the snapshot is installed. Then
+    // nothing is on its way to the state, and the snapshot holds it.
+    let limit = Duration::from_millis(shared.options.stream_idle_ms_max);
+    match within(&*shared.runtime, limit, settle(shared)).await {
+        Some(settled) => settled?,
+        None => tracing::info!("installing a snapshot over entries that openraft holds back"),
+    }
     let snapshot =
         SnapshotOf::<W> { meta: offer.meta, snapshot: SnapshotData::Received { staging } };
     let installed = shared.raft().install_full_snapshot(offer.vote, snapshot).await;

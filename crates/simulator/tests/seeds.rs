@@ -54,6 +54,14 @@ fn seeds_keep_every_promise() {
     }
 }
 
+/// Seed 131: a leader was deposed while its last commit came in, and openraft held those entries
+/// back for ever; the snapshot waited for them, and they for an entry after the snapshot.
+#[test]
+fn seeds_that_once_broke_a_promise_keep_it() {
+    let report = run(&Plan::of(131), TraceTo::Hash);
+    assert!(report.findings.violations.is_empty(), "{:?}", report.findings.violations);
+}
+
 #[test]
 fn a_seed_repeats_exactly_and_another_differs() {
     let hash = |seed| {
