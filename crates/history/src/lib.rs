@@ -1,0 +1,5 @@
+//! The judge: recorded operations in, one verdict out.
+//!
+//! Not here: recording (`simulator`), any code that is judged.
+
+pub mod event;
