@@ -274,6 +274,7 @@ async fn prepare<W: World>(
     let current = current.filter(|current| reaches_log(current.index(), applied, &group_log));
     let shared = Shared {
         net: world.net(),
+        world,
         group_log,
         log,
         state,

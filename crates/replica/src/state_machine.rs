@@ -130,6 +130,7 @@ impl<W: World> StateMachine<W> {
                     Ok(told) => told,
                     Err(fault) => return Err(self.fatal("applying an entry", fault)),
                 };
+                self.shared.world.applied(index, data.batch(), &told);
                 self.told.extend(told.parts);
                 self.effects.extend(told.effects);
             }

@@ -9,8 +9,11 @@ use std::fmt;
 
 use bessemer_model::{MessageId, Millis, Rejection};
 
-use crate::history::{Answer, Event, Got, Held, Op, QueueNumber, Uid};
-use crate::workload::{DEAD_QUEUE, DYING_MAX_RESERVATIONS, DYING_QUEUE, Kind, kind_of};
+use bessemer_history::event::{
+    Answer, Got, Held, Op, Operation as Event, QueueKind as Kind, QueueNumber, Uid,
+};
+
+use crate::queues::QUEUES;
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,7 +133,7 @@ fn arrange<'a>(events: &'a [Event], findings: &mut Findings) -> Index<'a> {
                     name(*id, *uid, findings);
                 }
             }
-            (Op::Reserve { queue, timeout }, Answer::Reserved(gots)) => {
+            (Op::Reserve { queue, timeout, .. }, Answer::Reserved(gots)) => {
                 for got in gots {
                     match got.uid {
                         Some(uid) => name(got.message, uid, findings),
@@ -333,7 +336,7 @@ fn line_up<'a>(index: &Index<'a>, queue: QueueNumber) -> Vec<Line<'a>> {
 
 /// Q7: of two messages posted one after the other, or in one post, the older is delivered first.
 fn first_deliveries_keep_order(index: &Index<'_>, findings: &mut Findings) {
-    for queue in (0..crate::workload::QUEUES).filter(|queue| kind_of(*queue) == Kind::Plain) {
+    for queue in (0..QUEUES.len()).filter(|queue| QUEUES[*queue].kind == Kind::Plain) {
         let lines = line_up(index, queue);
         for older in &lines {
             for younger in &lines {
@@ -361,7 +364,7 @@ fn released_messages_keep_their_place(index: &Index<'_>, findings: &mut Findings
         let (Op::Release { held, delay }, Answer::Released) = (&event.op, &event.answer) else {
             continue;
         };
-        if kind_of(held.queue) != Kind::Plain || *delay != Millis::ZERO {
+        if QUEUES[held.queue].kind != Kind::Plain || *delay != Millis::ZERO {
             continue;
         }
         let Some(deliveries) = index.deliveries.get(&held.message) else { continue };
@@ -469,17 +472,17 @@ fn the_dying_move(index: &Index<'_>, findings: &mut Findings) {
         let mut moved = false;
         for delivery in deliveries {
             let got = delivery.got;
-            match delivery.queue {
-                DYING_QUEUE => {
+            match QUEUES[delivery.queue].kind {
+                Kind::Dying { max_reservations, .. } => {
                     findings.looked("dead letters");
-                    if moved || got.reserved_count > DYING_MAX_RESERVATIONS {
+                    if moved || got.reserved_count > max_reservations {
                         findings.blame("dead letters", format!("not moved: {got:?}"));
                     }
                 }
-                DEAD_QUEUE => {
+                Kind::Dead => {
                     findings.looked("dead letters");
                     moved = true;
-                    if got.reserved_count <= DYING_MAX_RESERVATIONS {
+                    if got.reserved_count <= 3 {
                         findings.blame("dead letters", format!("moved too early: {got:?}"));
                     }
                 }
@@ -530,7 +533,7 @@ fn reads_are_fresh(index: &Index<'_>, findings: &mut Findings) {
         let posted = span.there_ns.is_some_and(|at| at < event.called_ns);
         let perhaps_gone = span.perhaps_gone_ns.is_some_and(|at| at < event.answered_ns);
         // The dying are moved to another queue.
-        if !there && posted && !perhaps_gone && kind_of(*queue) != Kind::Dying {
+        if !there && posted && !perhaps_gone && !matches!(QUEUES[*queue].kind, Kind::Dying { .. }) {
             findings.blame("P2 fresh reads", format!("not seen, though posted: {event:?}"));
         }
         if *there && span.gone_ns.is_some_and(|at| at < event.called_ns) {

@@ -13,6 +13,7 @@ use bessemer_model::{BootCount, DataId, NodeId};
 use crate::bugs::Bug;
 use crate::doors::Doors;
 use crate::node;
+use crate::record::Record;
 use crate::runtime::{Clock, Life, Sim};
 use crate::seed::Rng;
 use crate::world::disk::Disk;
@@ -106,6 +107,7 @@ pub struct Cluster {
     pub sim: Sim,
     pub net: SimNet,
     pub doors: Doors,
+    pub record: Record,
     pub settings: Arc<Settings>,
     state: Arc<Mutex<State>>,
 }
@@ -122,6 +124,7 @@ impl Cluster {
             sim: sim.clone(),
             net: SimNet::new(sim, settings.link),
             doors: Doors::new(sim, nodes),
+            record: Record::default(),
             settings: Arc::new(settings),
             state: Arc::new(Mutex::new(state)),
         }
@@ -249,7 +252,8 @@ impl Cluster {
         self.sim.note(format_args!("start {node} boot {boot}"));
         let mourner = self.clone();
         self.sim.on_death(life, move || mourner.mourn(node, life));
-        let world = node::SimWorld::new(&self.sim, self.net.open(node, life), life);
+        let net = self.net.open(node, life);
+        let world = node::SimWorld::new(&self.sim, net, node, life, self.record.clone());
         let process = node::Process {
             world,
             life,

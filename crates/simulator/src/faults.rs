@@ -266,7 +266,7 @@ fn snapshot(cluster: &Cluster, node: NodeId) {
     let Some(door) = cluster.doors.door(node) else { return };
     let sim = cluster.sim.clone();
     cluster.sim.spawn(door.life, async move {
-        let result = door.replica.take_snapshot().await;
+        let result = door.node.replica().take_snapshot().await;
         sim.note(format_args!("snapshot of {node}: {:?}", result.map_err(|error| error.kind())));
     });
 }

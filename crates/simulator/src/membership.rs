@@ -22,7 +22,7 @@ const ADDED_MAX: u64 = 3;
 
 /// The node that thinks it leads with the highest term.
 pub fn leader(cluster: &Cluster) -> Option<ClusterStatus> {
-    let leading = cluster.doors.statuses().into_iter();
+    let leading = cluster.doors.statuses().into_iter().map(|(_, status)| status);
     leading.filter(|status| status.leader == Some(status.me)).max_by_key(|status| status.term)
 }
 
@@ -35,8 +35,8 @@ pub fn ask(cluster: &Cluster, change: MembershipChange, patience: Duration) {
     let sim = cluster.sim.clone();
     sim.spawn(Life::HARNESS, async move {
         let asked = format!("{change:?}");
-        let call = cluster.doors.call(door, patience, move |replica| {
-            Box::pin(async move { replica.change_membership(change, patience).await })
+        let call = cluster.doors.call(door, patience, move |node| {
+            Box::pin(async move { node.replica().change_membership(change, patience).await })
         });
         let result = call.await;
         cluster.sim.note(format_args!("membership {asked}: {result:?}"));

@@ -15,8 +15,10 @@ use crate::bugs::Bug;
 use crate::checks::{self, Findings};
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
+use crate::client;
 use crate::membership;
 use crate::observer::Observer;
+use crate::queues::{TENANTS, rules};
 use crate::runtime::{Life, Sim, SimRuntime};
 use crate::seed::Rng;
 use crate::trace::TraceTo;
@@ -140,7 +142,7 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     let mut rng = sim.fork_rng();
     let mut findings = Findings::default();
     let cluster = Cluster::new(sim, plan.settings.clone());
-    let workload = Workload::new(sim, cluster.doors.clone());
+    let workload = Workload::new(sim, cluster.doors.clone(), cluster.record.clone());
     sim.spawn(Life::HARNESS, cluster.clone().supervise());
     let observer = Arc::new(Mutex::new(Observer::default()));
     sim.spawn(Life::HARNESS, observe(cluster.clone(), observer.clone()));
@@ -150,8 +152,9 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     let ready = SimRuntime::timeout(READY_WITHIN, Box::pin(set_up)).await.is_ok();
     let mut faults = BTreeMap::new();
     if ready {
-        for _ in 0..plan.clients {
-            sim.spawn(Life::HARNESS, workload::client(workload.clone(), rng.fork()));
+        for number in 0..plan.clients {
+            let client = client::run(workload.clone(), number % TENANTS, rng.fork());
+            sim.spawn(Life::HARNESS, client);
         }
         let until = sim.now() + plan.work;
         faults = faults::run(&cluster, &plan.kinds, until, &mut rng).await;
@@ -175,8 +178,8 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     }
     no_accidents(&cluster, &mut findings);
     observer.lock().unwrap_or_else(PoisonError::into_inner).judge(&mut findings);
-    let events = workload.history.events();
-    let judged = checks::check(&events);
+    let history = cluster.record.take(rules(), None, None);
+    let judged = checks::check(&history.operations);
     for violation in judged.violations {
         findings.blame(violation.promise, violation.text);
     }
@@ -186,7 +189,7 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     for violation in &findings.violations {
         sim.note(format_args!("violation {violation}"));
     }
-    (findings, faults, cluster, events.len() as u64)
+    (findings, faults, cluster, history.operations.len() as u64)
 }
 
 /// Proof that faults fired: counted where they struck.
@@ -219,7 +222,9 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
 /// Looks at every node's status, often.
 async fn observe(cluster: Cluster, observer: Arc<Mutex<Observer>>) {
     loop {
-        for status in cluster.doors.statuses() {
+        for (boot, status) in cluster.doors.statuses() {
+            let now_ns = cluster.sim.now().as_nanos() as u64;
+            cluster.record.sighting(now_ns, boot.0, &status);
             observer.lock().unwrap_or_else(PoisonError::into_inner).see(&status);
         }
         cluster.sim.sleep(Duration::from_millis(25)).await;
@@ -233,7 +238,7 @@ async fn same_everywhere(cluster: &Cluster, drained: bool, findings: &mut Findin
     loop {
         let statuses = cluster.doors.statuses();
         let applied: Vec<_> =
-            statuses.iter().map(|status| (status.applied, status.chain)).collect();
+            statuses.iter().map(|(_, status)| (status.applied, status.chain)).collect();
         if applied.len() == nodes && applied.windows(2).all(|pair| pair[0] == pair[1]) {
             break;
         }
