@@ -164,7 +164,12 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
         // Faults that began just before the heal, and were to pass by themselves, are over then.
         sim.sleep(Duration::from_secs(16)).await;
         faults::heal(&cluster);
-        if plan.kinds.contains(&Fault::Membership) && !membership::settle(&cluster, limit).await {
+        if !membership::repair(&cluster, limit).await {
+            findings.blame("L1 liveness", "harmed members are not replaced".into());
+        }
+        if plan.kinds.iter().any(|kind| kind.changes_members())
+            && !membership::settle(&cluster, limit).await
+        {
             findings.blame("L1 liveness", "the membership does not settle".into());
         }
         let drained = workload::drain(&workload, &mut rng, limit).await;
@@ -201,6 +206,8 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
         ("messages", net.messages),
         ("messages stalled", net.stalled),
         ("streams reset", net.resets),
+        ("messages late", net.late),
+        ("answers lost", cluster.doors.answers_lost()),
     ]);
     for node in cluster.nodes() {
         let (disk, state) = (cluster.disk(node).counters(), cluster.state(node).counters());
@@ -209,6 +216,9 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
             ("syncs failed", disk.failed_syncs),
             ("power lost in a call", disk.halfway),
             ("disk full", disk.full),
+            ("reads failed", disk.failed_reads),
+            ("bits flipped", disk.flips),
+            ("snapshots rotten", state.rotten),
             ("checkpoints", state.checkpoints),
             ("snapshots installed", state.installs),
             ("snapshots resumed", state.resumed),

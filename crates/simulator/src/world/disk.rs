@@ -23,8 +23,10 @@ struct State {
     rng: Rng,
     /// The operation at which the power fails, while that is planned.
     power_fails_at: Option<u64>,
-    /// Syncs were told to fail, or room was taken away, in the present life.
+    /// The device was told to fail in the present life.
     failed_on_purpose: bool,
+    /// Chance that a read fails, in a million.
+    read_fails_per_million: u32,
     bug: Option<Bug>,
     counters: DiskCounters,
 }
@@ -34,6 +36,9 @@ struct State {
 pub struct DiskCounters {
     pub syncs: u64,
     pub failed_syncs: u64,
+    pub failed_reads: u64,
+    /// Bits that turned over.
+    pub flips: u64,
     /// Calls in the middle of which the power failed.
     pub halfway: u64,
     /// Calls that were refused for want of room, or told that there is none.
@@ -58,6 +63,7 @@ impl Disk {
             rng,
             power_fails_at: None,
             failed_on_purpose: false,
+            read_fails_per_million: 0,
             bug,
             counters: DiskCounters::default(),
         };
@@ -90,6 +96,7 @@ impl Disk {
         let mut state = self.lock();
         state.power_fails_at = None;
         state.failed_on_purpose = false;
+        state.read_fails_per_million = 0;
     }
 
     /// Lets the power fail in the middle of the `calls`-th call from now (0: the next).
@@ -114,6 +121,33 @@ impl Disk {
     pub fn fail_syncs(&self) {
         self.lock().failed_on_purpose = true;
         self.memory.fail_syncs();
+    }
+
+    /// Lets some reads fail, until the process ends.
+    pub fn fail_reads(&self, per_million: u32) {
+        let mut state = self.lock();
+        state.failed_on_purpose = true;
+        state.read_fails_per_million = per_million;
+    }
+
+    /// Flips one bit of something that was written. False on a disk where nothing was.
+    pub fn flip(&self) -> bool {
+        let Some((name, offset)) = self.memory.flip_somewhere() else { return false };
+        self.sim.note(format_args!("disk {} flips a bit of {name} at {offset}", self.node));
+        self.lock().counters.flips += 1;
+        true
+    }
+
+    /// What a copy of the disk, taken now, would hold: what was synced.
+    pub fn copy(&self) -> MemoryDisk {
+        let copy = self.memory.fork();
+        copy.crash();
+        copy
+    }
+
+    /// Puts a copy in the place of what the disk holds. The machine is off.
+    pub fn restore(&self, copy: &MemoryDisk) {
+        self.memory.become_copy_of(copy);
     }
 
     pub fn set_capacity_bytes(&self, bytes: u64) {
@@ -195,6 +229,16 @@ impl LogFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let fails = {
+            let mut state = self.disk.disk.lock();
+            let per_million = state.read_fails_per_million;
+            let fails = per_million > 0 && state.rng.chance(per_million);
+            state.counters.failed_reads += u64::from(fails);
+            fails
+        };
+        if fails {
+            return self.disk.call(|_| Err(io::Error::other("the device cannot read this")));
+        }
         self.disk.call(|_| self.file.read_at(offset, into))
     }
 

@@ -39,6 +39,15 @@ pub struct StateCounters {
     pub installs: u64,
     /// Snapshots of which a part was held already.
     pub resumed: u64,
+    /// Checkpoints of which a bit turned over.
+    pub rotten: u64,
+}
+
+/// A copy of a machine's state directory.
+#[derive(Clone, Default)]
+pub struct StateCopy {
+    map: MemoryKv,
+    newest: Option<(String, SimCheckpoint)>,
 }
 
 /// One machine's state directory. It outlives the lives of its node.
@@ -79,6 +88,40 @@ impl StateDirectory {
             let kept = rng.below(held.len() as u64 + 1) as usize;
             held.truncate(kept);
         }
+    }
+
+    /// What a copy of the directory, taken now, would hold.
+    pub fn copy(&self) -> StateCopy {
+        let directory = self.lock();
+        StateCopy { map: directory.current.crash(), newest: directory.newest.clone() }
+    }
+
+    /// Puts a copy in the place of what the directory holds. The machine is off.
+    pub fn restore(&self, copy: &StateCopy) {
+        let mut directory = self.lock();
+        directory.current = copy.map.crash();
+        directory.newest = copy.newest.clone();
+        directory.staged.clear();
+    }
+
+    /// Flips one bit of the newest checkpoint. False when there is none.
+    pub fn rot_checkpoint(&self) -> bool {
+        let mut guard = self.lock();
+        let Directory { newest: Some((_, checkpoint)), rng, .. } = &mut *guard else {
+            return false;
+        };
+        let mut contents = (*checkpoint.contents).clone();
+        let mut files: Vec<&mut Vec<u8>> =
+            contents.values_mut().filter(|bytes| !bytes.is_empty()).collect();
+        if files.is_empty() {
+            return false;
+        }
+        let file = rng.below(files.len() as u64) as usize;
+        let place = rng.below(files[file].len() as u64) as usize;
+        files[file][place] ^= 1 << rng.below(8);
+        checkpoint.contents = Arc::new(contents);
+        guard.counters.rotten += 1;
+        true
     }
 
     /// The map as it is now, for the checks.
