@@ -155,7 +155,13 @@ impl<W: World> Lane<W> {
         let still = match &self.way {
             Way::None => return,
             Way::Local { generation } => {
-                self.shared.intake.generation() == Some(*generation) && serving(&self.shared)
+                let own = self.shared.intake.generation() == Some(*generation);
+                if !own || !serving(&self.shared) {
+                    // A leader that hands over refuses all entries until its time is up: asking
+                    // again at once would do nothing else.
+                    return self.lose();
+                }
+                true
             }
             Way::Remote { role: known, .. } => role.generation == *known,
         };

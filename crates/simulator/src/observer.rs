@@ -18,7 +18,13 @@ pub struct Observer {
     leaders: BTreeSet<(u64, NodeId)>,
     conflicts: Vec<String>,
     compared: u64,
+    /// Polls of tasks in the busiest second of virtual time.
+    pub busiest: u64,
 }
+
+/// Polls in one second of virtual time beyond which something runs in a circle: several times what
+/// the busiest second of a healthy run takes.
+const POLLS_PER_SECOND_MAX: u64 = 60_000;
 
 impl Observer {
     pub fn see(&mut self, status: &ClusterStatus) {
@@ -41,9 +47,19 @@ impl Observer {
         }
     }
 
+    /// Tasks were polled this often in a second of virtual time.
+    pub fn polled(&mut self, times: u64) {
+        self.busiest = self.busiest.max(times);
+    }
+
     pub fn judge(&self, findings: &mut Findings) {
         findings.looked_times("R1 same chain", self.compared);
         findings.looked_times("R2 leaders seen", self.leaders.len() as u64);
+        findings.looked("P12 bounded");
+        if self.busiest > POLLS_PER_SECOND_MAX {
+            let text = format!("tasks ran {} times in a second of virtual time", self.busiest);
+            findings.blame("P12 bounded", text);
+        }
         for conflict in &self.conflicts {
             findings.blame("R agreement", conflict.clone());
         }

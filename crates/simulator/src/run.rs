@@ -182,7 +182,11 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
         findings.blame("L1 liveness", format!("not ready after {READY_WITHIN:?}"));
     }
     no_accidents(&cluster, &mut findings);
-    observer.lock().unwrap_or_else(PoisonError::into_inner).judge(&mut findings);
+    {
+        let observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+        observer.judge(&mut findings);
+        sim.note(format_args!("busiest second: {} polls", observer.busiest));
+    }
     let history = cluster.record.take(rules(), None, None);
     let judged = checks::check(&history.operations);
     for violation in judged.violations {
@@ -231,7 +235,13 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
 
 /// Looks at every node's status, often.
 async fn observe(cluster: Cluster, observer: Arc<Mutex<Observer>>) {
+    let (mut since, mut polls) = (cluster.sim.now(), cluster.sim.polls());
     loop {
+        if cluster.sim.now() >= since + Duration::from_secs(1) {
+            let spent = cluster.sim.polls() - polls;
+            observer.lock().unwrap_or_else(PoisonError::into_inner).polled(spent);
+            (since, polls) = (cluster.sim.now(), cluster.sim.polls());
+        }
         for (boot, status) in cluster.doors.statuses() {
             let now_ns = cluster.sim.now().as_nanos() as u64;
             cluster.record.sighting(now_ns, boot.0, &status);
