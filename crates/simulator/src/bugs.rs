@@ -31,9 +31,10 @@ impl fmt::Display for Bug {
 }
 
 impl FromStr for Bug {
-    type Err = ();
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Bug, ()> {
-        Bug::ALL.into_iter().find(|bug| bug.name() == text).ok_or(())
+    fn from_str(text: &str) -> Result<Bug, String> {
+        let found = Bug::ALL.into_iter().find(|bug| bug.name() == text);
+        found.ok_or_else(|| format!("one of {}", Bug::ALL.map(Bug::name).join(", ")))
     }
 }

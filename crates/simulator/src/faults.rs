@@ -5,7 +5,7 @@
 //! promises to tolerate only from a majority are held back: at most a minority loses its disk's
 //! word, while any number may lose power. Disks that were harmed stay so until their node is replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
@@ -116,6 +116,11 @@ impl Fault {
         Fault::OldCopy,
     ];
 
+    /// By the name that `Debug` gives it; letters of either case.
+    pub fn named(name: &str) -> Option<Fault> {
+        Fault::ALL.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+    }
+
     /// The cluster may have other members afterwards.
     pub fn changes_members(self) -> bool {
         matches!(self, Fault::Membership | Fault::Flip | Fault::Wipe | Fault::OldCopy)
@@ -131,29 +136,36 @@ impl Fault {
     }
 }
 
-/// Makes faults of `kinds` happen until `until`. Returns how often each did.
+/// Makes faults of `kinds` happen until `until`, but for those whose number (0 is the first) is in
+/// `skip`. Returns how often each did.
 pub async fn run(
     cluster: &Cluster,
     kinds: &[Fault],
+    skip: &BTreeSet<u64>,
     until: Duration,
     rng: &mut Rng,
 ) -> BTreeMap<Fault, u64> {
     let mut happened = BTreeMap::new();
-    loop {
+    for number in 0.. {
         // Now and then a burst, now and then peace.
         let pause_ms = if rng.chance(300_000) { rng.below(50) } else { rng.between(100, 3_000) };
         cluster.sim.sleep(Duration::from_millis(pause_ms)).await;
         if cluster.sim.now() >= until {
-            return happened;
+            break;
         }
         let fault = *rng.pick(kinds);
-        cluster.sim.note(format_args!("fault {fault:?}"));
+        let mut own_rng = rng.fork();
+        if skip.contains(&number) {
+            continue;
+        }
+        cluster.sim.note(format_args!("fault {number} {fault:?}"));
         *happened.entry(fault).or_default() += 1;
         // Some last long enough for others to purge what the victim lacks.
-        let longest_ms = if rng.chance(200_000) { 15_000 } else { 4_000 };
-        let length = Duration::from_millis(rng.between(50, longest_ms));
-        begin(cluster, fault, length, rng).await;
+        let longest_ms = if own_rng.chance(200_000) { 15_000 } else { 4_000 };
+        let length = Duration::from_millis(own_rng.between(50, longest_ms));
+        begin(cluster, fault, length, &mut own_rng).await;
     }
+    happened
 }
 
 /// Begins `fault`; what passes by itself passes after `length`.

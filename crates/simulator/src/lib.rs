@@ -22,6 +22,7 @@ pub mod record;
 pub mod run;
 pub mod runtime;
 pub mod seed;
+pub mod shrink;
 mod signal;
 pub mod trace;
 pub mod workload;

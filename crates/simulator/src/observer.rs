@@ -24,7 +24,7 @@ pub struct Observer {
 
 /// Polls in one second of virtual time beyond which something runs in a circle: several times what
 /// the busiest second of a healthy run takes.
-const POLLS_PER_SECOND_MAX: u64 = 60_000;
+const POLLS_PER_SECOND_MAX: u64 = 250_000;
 
 impl Observer {
     pub fn see(&mut self, status: &ClusterStatus) {

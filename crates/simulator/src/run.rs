@@ -3,7 +3,7 @@
 //! Invariants: the same seed gives the same trace hash; a run without violations has shown that
 //!   its faults and its checks had something to do (`Report::opportunities`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use bessemer_seam::kv::Table;
 use openraft_rt::AsyncRuntime;
 
 use crate::bugs::Bug;
-use crate::checks::{self, Findings};
+use crate::checks::{self, Findings, Violation};
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
 use crate::client;
@@ -40,6 +40,10 @@ pub struct Plan {
     /// How long clients work while faults happen.
     pub work: Duration,
     pub kinds: Vec<Fault>,
+    /// Numbers of faults that are left out.
+    pub skip: BTreeSet<u64>,
+    /// Clients stop after this many operations in all.
+    pub operations_max: u64,
 }
 
 impl Plan {
@@ -69,6 +73,8 @@ impl Plan {
             clients: rng.between(2, 6),
             work: Duration::from_secs(rng.between(8, 20)),
             kinds: Fault::some(&mut rng),
+            skip: BTreeSet::new(),
+            operations_max: u64::MAX,
         }
     }
 
@@ -99,6 +105,13 @@ pub struct Report {
     pub findings: Findings,
     /// The newest lines of the trace.
     pub tail: Vec<String>,
+}
+
+impl Report {
+    /// Promises that were broken, in the order they were found.
+    pub fn violations(&self) -> impl Iterator<Item = &Violation> {
+        self.findings.violations.iter()
+    }
 }
 
 impl fmt::Display for Report {
@@ -142,7 +155,12 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     let mut rng = sim.fork_rng();
     let mut findings = Findings::default();
     let cluster = Cluster::new(sim, plan.settings.clone());
-    let workload = Workload::new(sim, cluster.doors.clone(), cluster.record.clone());
+    let workload = Workload::new(
+        sim,
+        cluster.doors.clone(),
+        cluster.record.clone(),
+        plan.operations_max,
+    );
     sim.spawn(Life::HARNESS, cluster.clone().supervise());
     let observer = Arc::new(Mutex::new(Observer::default()));
     sim.spawn(Life::HARNESS, observe(cluster.clone(), observer.clone()));
@@ -157,7 +175,7 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
             sim.spawn(Life::HARNESS, client);
         }
         let until = sim.now() + plan.work;
-        faults = faults::run(&cluster, &plan.kinds, until, &mut rng).await;
+        faults = faults::run(&cluster, &plan.kinds, &plan.skip, until, &mut rng).await;
         workload.stop();
         faults::heal(&cluster);
         let limit = sim.now() + DRAINED_WITHIN;

@@ -33,6 +33,7 @@ pub struct Workload {
     pub sim: Sim,
     pub doors: Doors,
     pub record: Record,
+    operations_left: AtomicU64,
     next_uid: AtomicU64,
     next_token: AtomicU64,
     tokens: Mutex<BTreeMap<TokenNumber, Token>>,
@@ -40,8 +41,10 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub fn new(sim: &Sim, doors: Doors, record: Record) -> Arc<Workload> {
+    /// Clients end after `operations_max` operations in all.
+    pub fn new(sim: &Sim, doors: Doors, record: Record, operations_max: u64) -> Arc<Workload> {
         Arc::new(Workload {
+            operations_left: AtomicU64::new(operations_max),
             sim: sim.clone(),
             doors,
             record,
@@ -57,8 +60,11 @@ impl Workload {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Whether clients shall end; counts one more operation when not.
     pub fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        let left = self.operations_left.load(Ordering::Relaxed);
+        self.operations_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        left == 0 || self.stopped.load(Ordering::Relaxed)
     }
 
     pub fn uid(&self) -> Uid {
