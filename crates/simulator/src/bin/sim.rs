@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use bessemer_simulator::bugs::Bug;
@@ -24,6 +24,7 @@ const SHRINK_RUNS_MAX: u64 = 300;
 
 /// Whole clusters in one thread, each from a seed, judged.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
@@ -37,6 +38,9 @@ struct Arguments {
     /// A file of seeds that were run: those in it are left out, new ones are added.
     #[arg(long)]
     resume: Option<PathBuf>,
+    /// Runs them in this many processes at once; their lines come in any order.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]
+    jobs: Option<u64>,
     /// Runs each seed twice and compares the hashes.
     #[arg(long)]
     twice: bool,
@@ -166,13 +170,33 @@ fn resumed(path: Option<&PathBuf>) -> io::Result<(BTreeSet<u64>, Option<File>)> 
     Ok((known, Some(file)))
 }
 
+/// Runs this program once per job, each with its share of the seeds; tells how many failed.
+fn in_jobs(jobs: u64) -> io::Result<u64> {
+    let program = std::env::current_exe()?;
+    let start = |job: u64| {
+        let mut child = Command::new(&program);
+        child.args(std::env::args_os().skip(1));
+        child.args(["--jobs", "1", "--share", &format!("{job}/{jobs}")]).spawn()
+    };
+    let mut children = (1..=jobs).map(start).collect::<io::Result<Vec<_>>>()?;
+    let mut failed = 0;
+    for child in &mut children {
+        failed += u64::from(!child.wait()?.success());
+    }
+    Ok(failed)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match all(&arguments) {
+    let done = match arguments.jobs {
+        Some(jobs) if jobs > 1 => in_jobs(jobs),
+        Some(_) | None => all(&arguments),
+    };
+    match done {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("the file of seeds that were run: {error}");
+            eprintln!("sim: {error}; look at --resume");
             ExitCode::from(2)
         }
     }
