@@ -13,6 +13,7 @@ use bessemer_model::{GroupId, NodeId};
 use bessemer_seam::net::{Channel, Net, NetReceiver, NetSender};
 
 use crate::event::{lock, within};
+use crate::peers::{Admission, Floor, condemn, keep};
 use crate::shared::Shared;
 use crate::wire::{Hello, Message, Refusal};
 use crate::world::{ReceiverOf, SenderOf, World};
@@ -51,6 +52,13 @@ impl<W: World> Link<W> {
         receive(&mut self.receiver, self.group).await
     }
 
+    async fn receive_hello(&mut self) -> io::Result<Hello> {
+        match self.receive().await? {
+            Message::Hello(hello) => Ok(hello),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Sends a question and waits for its answer.
     pub async fn ask(&mut self, question: &Message) -> io::Result<Message> {
         self.send(question).await?;
@@ -82,24 +90,46 @@ fn hello<W: World>(shared: &Shared<W>, to: NodeId) -> Hello {
     }
 }
 
+/// A node whose disk lost data neither asks nor answers.
+fn condemned() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "this node's disk lost data")
+}
+
 /// Opens a stream to `peer` and shakes hands, all within the call timeout.
 pub(crate) async fn dial<W: World>(
-    shared: &Shared<W>,
+    shared: &Arc<Shared<W>>,
     peer: NodeId,
     address: &str,
     channel: Channel,
 ) -> io::Result<Link<W>> {
     assert_ne!(peer, shared.options.node, "a node never connects to itself");
+    if shared.peers.condemned() {
+        return Err(condemned());
+    }
     let timeout_ms = shared.options.call_timeout_ms;
     let limit = Duration::from_millis(timeout_ms);
     let work = async {
         let (sender, receiver) = shared.net.connect(peer, address, channel, timeout_ms).await?;
         let mut link = Link { sender, receiver, group: shared.options.group };
-        match link.ask(&Message::Hello(hello(shared, peer))).await? {
-            Message::Welcome(welcome) if admissible(shared, &welcome, peer).is_ok() => Ok(link),
+        let floor = floor(shared, peer);
+        let mut answer = link.ask(&Message::Hello(hello(shared, peer))).await?;
+        if answer == Message::SayAgain {
+            answer = link.ask(&Message::Hello(hello(shared, peer))).await?;
+        }
+        match answer {
+            Message::Welcome(welcome) => {
+                named(shared, &welcome, peer).map_err(|why| unexpected(&Message::Refused(why)))?;
+                match admit(shared, &welcome, floor).await? {
+                    Admission::Known | Admission::New => Ok(link),
+                    Admission::Behind | Admission::Other => {
+                        shared.peers.refuse(&welcome, floor);
+                        Err(unexpected(&Message::Refused(Refusal::PeerWentBack)))
+                    }
+                }
+            }
             Message::Refused(Refusal::PeerWentBack) => {
-                shared.peers.refused_by(peer);
-                Err(unexpected(&Message::Refused(Refusal::PeerWentBack)))
+                condemn(shared, peer).await;
+                Err(condemned())
             }
             other => Err(unexpected(&other)),
         }
@@ -107,8 +137,18 @@ pub(crate) async fn dial<W: World>(
     within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("connecting")))
 }
 
-/// Checks what a peer says of itself. `peer`: who it must be, 0 for anyone but this node.
-fn admissible<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Result<(), Refusal> {
+/// What `peer` must hold when it is asked now.
+fn floor<W: World>(shared: &Shared<W>, peer: NodeId) -> Floor {
+    if shared.role.leading() {
+        // What is remembered may be a second old.
+        crate::watch::remember(shared);
+    }
+    shared.peers.floor(peer)
+}
+
+/// Checks the names in what a peer says of itself. `peer`: who it must be, 0 for anyone but this
+/// node.
+fn named<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Result<(), Refusal> {
     if hello.cluster_id != shared.options.cluster_id {
         return Err(Refusal::WrongCluster);
     }
@@ -116,30 +156,42 @@ fn admissible<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Resu
     if hello.to != shared.options.node || hello.from == hello.to || !named {
         return Err(Refusal::WrongNode);
     }
-    if shared.role.leading() {
-        // What is remembered may be a second old.
-        crate::watch::remember(shared);
+    Ok(())
+}
+
+/// Checks a peer's past; what is new of it is durable when this returns.
+async fn admit<W: World>(
+    shared: &Arc<Shared<W>>,
+    hello: &Hello,
+    floor: Floor,
+) -> io::Result<Admission> {
+    let admission = shared.peers.admit(hello, floor);
+    if admission == Admission::New {
+        keep(shared).await?;
     }
-    if shared.peers.admit(hello) { Ok(()) } else { Err(Refusal::PeerWentBack) }
+    Ok(admission)
 }
 
 /// The accepting side of the handshake: gives the stream and who is at its other end.
 /// `refuse`: answers with this whoever it is.
 pub(crate) async fn greet<W: World>(
-    shared: &Shared<W>,
+    shared: &Arc<Shared<W>>,
     sender: SenderOf<W>,
     receiver: ReceiverOf<W>,
     refuse: Option<Refusal>,
 ) -> io::Result<(Link<W>, NodeId)> {
+    if shared.peers.condemned() {
+        return Err(condemned());
+    }
     let mut link = Link { sender, receiver, group: shared.options.group };
     let limit = Duration::from_millis(shared.options.call_timeout_ms);
     let work = async {
-        let hello = match link.receive().await? {
-            Message::Hello(hello) => hello,
-            other => return Err(unexpected(&other)),
-        };
-        let checked = admissible(shared, &hello, NodeId(0));
-        if let Some(why) = checked.err().or(refuse) {
+        let mut hello = link.receive_hello().await?;
+        let mut refuse = named(shared, &hello, NodeId(0)).err().or(refuse);
+        if refuse.is_none() {
+            refuse = check_past(shared, &mut link, &mut hello).await?;
+        }
+        if let Some(why) = refuse {
             link.send(&Message::Refused(why)).await?;
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why:?}")));
         }
@@ -148,6 +200,33 @@ pub(crate) async fn greet<W: World>(
         Ok((link, hello.from))
     };
     within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("a handshake")))
+}
+
+/// Whether the peer that said `hello` is to be refused. One that seems to lack what it held may
+/// have said so before it held it: it is asked again, and compared with what was known then.
+async fn check_past<W: World>(
+    shared: &Arc<Shared<W>>,
+    link: &mut Link<W>,
+    hello: &mut Hello,
+) -> io::Result<Option<Refusal>> {
+    let floor = floor(shared, hello.from);
+    let mut admission = admit(shared, hello, floor).await?;
+    if admission == Admission::Behind {
+        link.send(&Message::SayAgain).await?;
+        let again = link.receive_hello().await?;
+        if again.from != hello.from {
+            return Ok(Some(Refusal::WrongNode));
+        }
+        *hello = again;
+        admission = admit(shared, hello, floor).await?;
+    }
+    Ok(match admission {
+        Admission::Known | Admission::New => None,
+        Admission::Behind | Admission::Other => {
+            shared.peers.refuse(hello, floor);
+            Some(Refusal::PeerWentBack)
+        }
+    })
 }
 
 /// Control streams that are not in use.

@@ -1,19 +1,30 @@
 //! What this node remembers of its peers, so that one that lost its disk cannot come back.
 //!
-//! Not here: handshakes (`link.rs`). Written by handshakes and, once a second, from the leader's
-//! replication, by itself and by those it tells; kept in the state's meta rows with the next
-//! write, so a crash may forget what came after the last flush.
-//! Invariant: what is remembered of a node never decreases, and its data directory never changes.
+//! Not here: handshakes (`link.rs`). Boot counts and data directories are learned by handshakes and
+//! are durable before the handshake ends (`keep`). Indexes are learned once a second, from the
+//! leader's replication, by itself and by those it tells, and kept with the next write of the state:
+//! a crash may forget what came after its last flush.
+//! Invariants: what is remembered of a node never decreases, and its data directory never changes;
+//! a node that was once told that it lost data stays out for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bessemer_model::{BootCount, DataId, NodeId};
+use bessemer_seam::kv::{Kv, Table, WriteBatch};
+use openraft::AsyncRuntime;
 
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::event::lock;
+use crate::shared::Shared;
 use crate::types::Membership;
 use crate::wire::Hello;
+use crate::world::World;
+
+/// Meta row of the state, written by `keep` alone.
+pub(crate) const ROW_ADMITTED: &str = "raft/admitted";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Memory {
@@ -25,14 +36,28 @@ struct Memory {
     safe_index: u64,
 }
 
+/// What a peer must hold at least: taken before it is asked, since it goes on meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Floor(u64);
+
+/// What a handshake makes of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Admission {
+    Known,
+    /// It started again, or was never met: to be kept before anything else is said.
+    New,
+    /// Its log ends before what it must hold.
+    Behind,
+    /// It runs on another data directory, or from before its last start.
+    Other,
+}
+
 #[derive(Default)]
 struct Inner {
     peers: BTreeMap<NodeId, Memory>,
     /// Every node id that was ever a member: none is used twice.
     seen: BTreeSet<u64>,
     changed: bool,
-    /// Peers that refuse this node for what it lost.
-    refused_by: BTreeSet<NodeId>,
     /// Peers this node refuses, by directory: each is told of once.
     refused: BTreeSet<(NodeId, DataId)>,
 }
@@ -40,51 +65,58 @@ struct Inner {
 #[derive(Default)]
 pub(crate) struct PeerMemory {
     inner: Mutex<Inner>,
+    /// This node's disk lost data: it takes no part any more.
+    condemned: AtomicBool,
+    /// Held while `ROW_ADMITTED` is written, so that an older one never follows a newer.
+    keeping: Mutex<()>,
 }
 
 impl PeerMemory {
-    /// Checks and remembers what a peer says of itself; false when it went back. Tells the
-    /// operator once for each directory.
-    pub fn admit(&self, hello: &Hello) -> bool {
-        let mut guard = lock(&self.inner);
-        let inner = &mut *guard;
+    /// What `peer` must hold when it is asked from now on.
+    pub fn floor(&self, peer: NodeId) -> Floor {
+        Floor(self.held_by(peer))
+    }
+
+    /// Checks what a peer says of itself, after `floor` was taken, and remembers it.
+    pub fn admit(&self, hello: &Hello, floor: Floor) -> Admission {
+        let mut inner = lock(&self.inner);
         let memory = inner.peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
-        let went_back =
-            other_data || hello.boot < memory.boot || hello.last_index < memory.safe_index;
-        if went_back && !inner.refused.insert((hello.from, hello.data)) {
-            return false;
+        if other_data || hello.boot < memory.boot {
+            return Admission::Other;
         }
-        if went_back {
+        if hello.last_index < floor.0 {
+            return Admission::Behind;
+        }
+        if hello.boot == memory.boot && hello.data == memory.data {
+            return Admission::Known;
+        }
+        memory.boot = hello.boot;
+        memory.data = hello.data;
+        Admission::New
+    }
+
+    /// Tells the operator of a peer that is refused, once for each of its directories.
+    pub fn refuse(&self, hello: &Hello, floor: Floor) {
+        if lock(&self.inner).refused.insert((hello.from, hello.data)) {
             tracing::error!(
                 peer = %hello.from,
                 boot = %hello.boot,
-                boot_known = %memory.boot,
-                other_data,
                 last_index = hello.last_index,
-                committed_there = memory.safe_index,
+                committed_there = floor.0,
                 "refusing a node whose disk lost data; it must return under a new node id",
             );
-            return false;
         }
-        if hello.boot > memory.boot || hello.data != memory.data {
-            memory.boot = hello.boot;
-            memory.data = hello.data;
-            inner.changed = true;
-        }
-        true
     }
 
-    /// `peer` refuses this node, since its disk lost data. Tells the operator once for each peer.
-    pub fn refused_by(&self, peer: NodeId) {
-        if lock(&self.inner).refused_by.insert(peer) {
-            tracing::error!(
-                %peer,
-                "the peer refuses this node: its disk lost data that it once had, so it may not \
-                 vote or serve again; take its place with a new node id and an empty data \
-                 directory (bessemer cluster replace)",
-            );
-        }
+    /// Whether this node was told that its disk lost data.
+    pub fn condemned(&self) -> bool {
+        self.condemned.load(Ordering::SeqCst)
+    }
+
+    /// This node's disk lost data. True the first time.
+    fn condemn(&self) -> bool {
+        !self.condemned.swap(true, Ordering::SeqCst)
     }
 
     /// Remembers that `peer` holds everything up to `index`, which is committed.
@@ -138,7 +170,7 @@ impl PeerMemory {
         Ok(())
     }
 
-    /// The whole memory, when it changed since the last call.
+    /// What peers hold, when it changed since the last call.
     pub fn changed(&self) -> Option<Vec<u8>> {
         let mut inner = lock(&self.inner);
         if !std::mem::take(&mut inner.changed) {
@@ -156,6 +188,41 @@ impl PeerMemory {
         Some(w.bytes)
     }
 
+    /// Boot counts and directories of peers, and whether this node is condemned.
+    fn admitted(&self) -> Vec<u8> {
+        let inner = lock(&self.inner);
+        let mut w = Writer::default();
+        w.u8(1);
+        w.u8(u8::from(self.condemned()));
+        w.length(inner.peers.len());
+        for (node, memory) in &inner.peers {
+            w.u64(node.0);
+            w.u64(memory.boot.0);
+            w.u64(memory.data.0);
+        }
+        w.bytes
+    }
+
+    /// Takes over what `keep` wrote. `own`: this node wrote it, not the one a snapshot came from.
+    pub fn load_admitted(&self, bytes: &[u8], own: bool) -> Result<(), DecodeError> {
+        let mut r = Reader::new(bytes, "the memory of admitted peers");
+        if r.u8()? != 1 {
+            return Err(r.error());
+        }
+        let condemned = r.u8()? != 0;
+        let mut inner = lock(&self.inner);
+        for _ in 0..r.count(24)? {
+            let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
+            let data = DataId(r.u64()?);
+            inner.learn(node, boot, data, 0);
+        }
+        r.end()?;
+        if own && condemned && self.condemn() {
+            tracing::error!("{CONDEMNED}");
+        }
+        Ok(())
+    }
+
     /// Takes over what was kept, here or by the node a snapshot came from.
     pub fn load(&self, bytes: &[u8]) -> Result<(), DecodeError> {
         let mut r = Reader::new(bytes, "the memory of peers");
@@ -166,15 +233,58 @@ impl PeerMemory {
         for _ in 0..r.count(32)? {
             let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
             let (data, index) = (DataId(r.u64()?), r.u64()?);
-            let memory = inner.peers.entry(node).or_default();
-            memory.boot = memory.boot.max(boot);
-            if memory.data == DataId(0) {
-                memory.data = data;
-            }
-            memory.safe_index = memory.safe_index.max(index);
+            inner.learn(node, boot, data, index);
         }
         r.end()
     }
+
+    fn write_admitted(&self, kv: &impl Kv) -> io::Result<()> {
+        let _turn = lock(&self.keeping);
+        let mut batch = WriteBatch::default();
+        batch.put(Table::Meta, ROW_ADMITTED, self.admitted());
+        kv.write(batch)?;
+        kv.flush()
+    }
+}
+
+impl Inner {
+    fn learn(&mut self, node: NodeId, boot: BootCount, data: DataId, index: u64) {
+        let memory = self.peers.entry(node).or_default();
+        memory.boot = memory.boot.max(boot);
+        if memory.data == DataId(0) {
+            memory.data = data;
+        }
+        memory.safe_index = memory.safe_index.max(index);
+    }
+}
+
+/// Makes durable which peers were admitted, and whether this node is condemned. Called again after
+/// the state was replaced by a snapshot.
+pub(crate) async fn keep<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
+    let keeper = shared.clone();
+    let kept = W::Rt::spawn_blocking(move || {
+        // Taken inside: a snapshot that is installed meanwhile keeps its own.
+        let kv = lock(&keeper.kv).clone();
+        keeper.peers.write_admitted(&kv)
+    });
+    kept.await?
+}
+
+/// What the operator is told of a node whose disk lost data.
+pub(crate) const CONDEMNED: &str =
+    "this node's disk lost data that it once had, as a peer knows, so it may not vote or serve \
+     again; take its place with a new node id and an empty data directory (bessemer cluster \
+     replace)";
+
+/// A peer has shown that this node's disk lost data. What it has under way ends with the process;
+/// when it starts again it keeps away from all peers.
+pub(crate) async fn condemn<W: World>(shared: &Arc<Shared<W>>, peer: NodeId) {
+    if !shared.peers.condemn() {
+        return;
+    }
+    let kept = keep(shared).await;
+    tracing::error!(%peer, ?kept, "{CONDEMNED}");
+    shared.fatal.report(CONDEMNED);
 }
 
 #[cfg(test)]
@@ -192,33 +302,60 @@ mod tests {
         }
     }
 
+    fn admit(peers: &PeerMemory, hello: &Hello) -> Admission {
+        peers.admit(hello, peers.floor(NodeId(2)))
+    }
+
     #[test]
     fn a_peer_on_another_directory_is_refused_whatever_it_says() {
         let peers = PeerMemory::default();
-        assert!(peers.admit(&hello(1, 0)));
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
         let wiped = Hello { data: DataId(6), ..hello(2, 1_000) };
-        assert!(!peers.admit(&wiped));
+        assert_eq!(admit(&peers, &wiped), Admission::Other);
         let again = PeerMemory::default();
-        again.load(&peers.changed().unwrap()).unwrap();
-        assert!(!again.admit(&wiped));
-        assert!(again.admit(&hello(2, 0)));
+        again.load_admitted(&peers.admitted(), true).unwrap();
+        assert_eq!(admit(&again, &wiped), Admission::Other);
+        assert_eq!(admit(&again, &hello(1, 0)), Admission::Known);
+        assert_eq!(admit(&again, &hello(2, 0)), Admission::New);
     }
 
     #[test]
     fn a_peer_that_went_back_is_refused_also_after_a_restart() {
         let peers = PeerMemory::default();
-        assert!(peers.admit(&hello(3, 100)));
+        admit(&peers, &hello(3, 100));
         // Entries that were never committed may be taken back by a leader.
-        assert!(peers.admit(&hello(3, 90)));
+        assert_eq!(admit(&peers, &hello(3, 90)), Admission::Known);
         peers.holds(NodeId(2), 95);
-        assert!(!peers.admit(&hello(3, 94)));
-        assert!(!peers.admit(&hello(2, 100)));
+        assert_eq!(admit(&peers, &hello(3, 94)), Admission::Behind);
+        assert_eq!(admit(&peers, &hello(2, 100)), Admission::Other);
         let kept = peers.changed().unwrap();
         assert_eq!(peers.changed(), None);
         let again = PeerMemory::default();
         again.load(&kept).unwrap();
-        assert!(!again.admit(&hello(4, 0)));
-        assert!(again.admit(&hello(4, 95)));
+        assert_eq!(admit(&again, &hello(4, 0)), Admission::Behind);
+        assert_eq!(admit(&again, &hello(4, 95)), Admission::New);
         assert!(again.load(&[1, 0, 0, 0, 9]).is_err());
+    }
+
+    #[test]
+    fn what_a_peer_says_is_compared_with_what_was_known_before_it_was_asked() {
+        let peers = PeerMemory::default();
+        admit(&peers, &hello(1, 10));
+        let floor = peers.floor(NodeId(2));
+        peers.holds(NodeId(2), 20);
+        assert_eq!(peers.admit(&hello(1, 15), floor), Admission::Known);
+    }
+
+    #[test]
+    fn a_condemned_node_stays_so_and_condemns_nobody_by_its_snapshots() {
+        let peers = PeerMemory::default();
+        assert!(peers.condemn() && !peers.condemn());
+        let kept = peers.admitted();
+        let again = PeerMemory::default();
+        again.load_admitted(&kept, false).unwrap();
+        assert!(!again.condemned());
+        again.load_admitted(&kept, true).unwrap();
+        assert!(again.condemned());
+        assert!(again.load_admitted(&[1, 0, 0], true).is_err());
     }
 }

@@ -16,6 +16,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequ
 
 use crate::event::{unless, within};
 use crate::link::{Link, greet, receive, unexpected};
+use crate::peers::condemn;
 use crate::shared::Shared;
 use crate::types::Types;
 use crate::wire::{Message, Refusal};
@@ -195,6 +196,13 @@ async fn answer<W: World>(
             Message::TransferAnswer { accepted: answer.is_ok() }
         }
         Message::Ping { held } => {
+            // Whoever says so learned it from this node, so this node still holds it.
+            let me = shared.options.node;
+            let lost = |(node, index): &(NodeId, u64)| *node == me && *index > shared.last_index();
+            if held.iter().any(lost) {
+                condemn(shared, from).await;
+                return Err(io::Error::other("this node's disk lost data"));
+            }
             held.into_iter().for_each(|(node, index)| shared.peers.holds(node, index));
             let disk_low = shared.log.stats().low;
             Message::Pong { wall_ms: shared.runtime.wall_ms(), disk_low }

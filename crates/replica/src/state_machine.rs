@@ -20,6 +20,7 @@ use crate::codec::{
 };
 use crate::event::lock;
 use crate::fatal::whole;
+use crate::peers::{ROW_ADMITTED, keep};
 use crate::progress::Applied;
 use crate::shared::Shared;
 use crate::snapshot::{Current, SnapshotData, label_of, put_records, records_with};
@@ -67,12 +68,12 @@ impl<W: World> StateMachine<W> {
             entries: 0,
             bytes: 0,
         };
-        machine.reload()?;
+        machine.reload(true)?;
         Ok(machine)
     }
 
-    /// Takes over what the engine's state says.
-    fn reload(&mut self) -> io::Result<()> {
+    /// Takes over what the engine's state says. `own`: this node wrote it, not another one.
+    fn reload(&mut self, own: bool) -> io::Result<()> {
         let applied = self.meta(ROW_APPLIED)?;
         self.last_applied = match applied {
             Some(bytes) => Some(decode(&bytes, "the applied log id", get_log_id)?),
@@ -84,6 +85,9 @@ impl<W: World> StateMachine<W> {
         };
         if let Some(bytes) = self.meta(ROW_PEERS)? {
             self.shared.peers.load(&bytes)?;
+        }
+        if let Some(bytes) = self.meta(ROW_ADMITTED)? {
+            self.shared.peers.load_admitted(&bytes, own)?;
         }
         if let Some(bytes) = self.meta(ROW_NODES_SEEN)? {
             self.shared.peers.load_nodes_seen(&bytes)?;
@@ -203,7 +207,9 @@ impl<W: World> StateMachine<W> {
         let (kv, engine, latest) = installed?;
         let old_engine = std::mem::replace(&mut self.engine, engine);
         let old_kv = std::mem::replace(&mut *lock(&self.shared.kv), kv);
-        self.reload()?;
+        self.reload(false)?;
+        // The leader's memory took the place of this node's.
+        keep(&self.shared).await?;
         // Closing a large map takes its time.
         W::Rt::spawn_blocking(move || drop((old_engine, old_kv))).await?;
         let records = self.meta(ROW_SNAPSHOTS)?;

@@ -52,6 +52,8 @@ pub enum Refusal {
 pub enum Message {
     Hello(Hello),
     Welcome(Hello),
+    /// Asks for another `Hello`: the peer's log seems to end too early, but may have gone on since.
+    SayAgain,
     Refused(Refusal),
     Append {
         vote: Vote,
@@ -153,6 +155,7 @@ mod kind {
     pub const SNAPSHOT_CHUNK: u8 = 20;
     pub const SNAPSHOT_END: u8 = 21;
     pub const SNAPSHOT_INSTALLED: u8 = 22;
+    pub const SAY_AGAIN: u8 = 23;
 }
 
 impl Message {
@@ -164,6 +167,7 @@ impl Message {
         match self {
             Message::Hello(hello) => put_hello(&mut w, kind::HELLO, hello),
             Message::Welcome(hello) => put_hello(&mut w, kind::WELCOME, hello),
+            Message::SayAgain => w.u8(kind::SAY_AGAIN),
             Message::Refused(why) => {
                 w.u8(kind::REFUSED);
                 w.u8(*why as u8);
@@ -294,6 +298,7 @@ impl Message {
         let message = match kind {
             kind::HELLO => Message::Hello(get_hello(&mut r)?),
             kind::WELCOME => Message::Welcome(get_hello(&mut r)?),
+            kind::SAY_AGAIN => Message::SayAgain,
             kind::REFUSED => Message::Refused(get_refusal(&mut r)?),
             kind::APPEND => get_append(&mut r)?,
             kind::APPENDED => Message::Appended { last: get_option_log_id(&mut r)? },
