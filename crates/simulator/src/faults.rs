@@ -280,14 +280,33 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
             let rotten = cluster.state(one).rot_checkpoint();
             cluster.sim.note(format_args!("rotten snapshot of {one}: {rotten}"));
         }
-        Fault::Flip => cluster.harm(one, Harm::Flip, length),
+        Fault::Flip => {
+            calm(cluster).await;
+            cluster.harm(one, Harm::Flip, length);
+            cluster.sim.sleep(length + CALM).await;
+        }
         Fault::Wipe => cluster.harm(one, Harm::Wipe, length),
         Fault::OldCopy => {
             cluster.take_copy(one);
+            cluster.sim.sleep(length).await;
+            calm(cluster).await;
             let down = Duration::from_millis(rng.below(2_000));
-            later(cluster, length, move |cluster| cluster.harm(one, Harm::OldCopy, down));
+            cluster.harm(one, Harm::OldCopy, down);
+            cluster.sim.sleep(down + CALM).await;
         }
     }
+}
+
+/// Nodes have heard by then what others hold: they tell each other once a second.
+const CALM: Duration = Duration::from_secs(3);
+
+/// Waits until every node is on and can be reached. What a node lost is known to its peers alone, so
+/// that it must meet one that knows: no log can tell that it was longer.
+async fn calm(cluster: &Cluster) {
+    heal(cluster);
+    cluster.sim.sleep(CALM).await;
+    heal(cluster);
+    cluster.sim.sleep(CALM).await;
 }
 
 fn death(rng: &mut Rng) -> Death {
