@@ -117,7 +117,7 @@ async fn done(service: &Service, caller: &Caller, ask: &Ask) -> Result<Reply, Se
             }
         }
         Op::Mint { tenant, token } => {
-            let name = format!("token-{token}").into();
+            let name = token.to_string().into();
             let new = NewToken { name, role: Role::Member, expires_at: None };
             let minted = service.create_token(caller, &project_of(*tenant), new, key).await?;
             let token = Some((minted.id, minted.token));

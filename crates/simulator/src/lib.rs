@@ -8,15 +8,14 @@
 
 pub mod bugs;
 pub mod calls;
-pub mod checks;
 pub mod client;
 pub mod cluster;
 pub mod doors;
 pub mod faults;
 pub mod log_lines;
 pub mod membership;
+pub mod mishaps;
 pub mod node;
-pub mod observer;
 pub mod queues;
 pub mod record;
 pub mod run;

@@ -22,6 +22,8 @@ struct Inner {
     conflicts: Vec<String>,
     sightings: Vec<Sighting>,
     last_seen: BTreeMap<NodeId, Sighting>,
+    /// Polls of tasks in the busiest second of virtual time.
+    busiest: u64,
 }
 
 /// Shared by all clients and nodes.
@@ -91,6 +93,16 @@ impl Record {
             inner.last_seen.insert(status.me, sighting.clone());
             inner.sightings.push(sighting);
         }
+    }
+
+    /// Tasks were polled this often in a second of virtual time.
+    pub fn polled(&self, times: u64) {
+        let mut inner = self.lock();
+        inner.busiest = inner.busiest.max(times);
+    }
+
+    pub fn busiest(&self) -> u64 {
+        self.lock().busiest
     }
 
     /// Entries that were compared, and those that brought about something else elsewhere.

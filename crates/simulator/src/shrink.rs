@@ -18,7 +18,8 @@ pub struct Shrunk {
 
 struct Search {
     best: Shrunk,
-    promise: &'static str,
+    /// What the smaller plan shall break as well.
+    broken: BTreeSet<String>,
     runs_max: u64,
 }
 
@@ -30,7 +31,7 @@ impl Search {
         }
         self.best.runs += 1;
         let report = run(&plan, TraceTo::Hash);
-        let same = report.violations().any(|violation| violation.promise == self.promise);
+        let same = !self.broken.is_disjoint(&report.broken());
         if same {
             self.best.plan = plan;
             self.best.report = report;
@@ -84,11 +85,11 @@ impl Search {
 }
 
 /// Shrinks `plan`, which broke promises as `report` says, in at most `runs_max` runs.
-/// `report` has a violation.
+/// `report` has a violation. The smaller plan breaks one of the same promises.
 pub fn shrink(plan: Plan, report: Report, runs_max: u64) -> Shrunk {
-    let promise = report.violations().next().map_or("", |violation| violation.promise);
+    let broken = report.broken();
     let best = Shrunk { plan, report, runs: 0 };
-    let mut search = Search { best, promise, runs_max };
+    let mut search = Search { best, broken, runs_max };
     search.fewer_kinds();
     search.fewer_faults();
     search.try_with(|plan| plan.settings.nodes = 3);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bessemer_history::{Check, Summary, Verdict};
 use bessemer_simulator::bugs::Bug;
 use bessemer_simulator::run::{Plan, run};
 use bessemer_simulator::trace::TraceTo;
@@ -20,37 +21,25 @@ fn variable(name: &str, usual: u64) -> u64 {
 #[test]
 fn seeds_keep_every_promise() {
     let first = variable("SIM_SEED", 0);
-    let mut opportunities = BTreeMap::<&str, u64>::new();
+    let (mut summary, mut proofs) = (Summary::default(), BTreeMap::<&str, u64>::new());
     for seed in first..first + variable("SIM_SEEDS", SEEDS) {
         let report = run(&Plan::of(seed), TraceTo::Hash);
         println!("{report}");
-        let violations = &report.findings.violations;
-        assert!(
-            violations.is_empty(),
-            "{violations:#?}\nrepeat: cargo run --release -p bessemer-simulator --bin sim -- --seed \
-             {seed} --trace"
-        );
-        for (name, times) in report.findings.opportunities.into_iter().chain(report.proofs) {
-            *opportunities.entry(name).or_default() += times;
+        let complaints = report.complaints();
+        assert!(complaints.is_empty(), "{complaints:#?}\nrepeat: ./dev sim --seed {seed} --trace");
+        summary.add(&report.judged);
+        for (name, times) in report.proofs {
+            *proofs.entry(name).or_default() += times;
         }
     }
-    println!("{opportunities:#?}");
-    // Checks that examined something, and faults that struck.
-    for name in [
-        "Q1 no loss",
-        "Q4 one holder",
-        "Q6 one ack",
-        "Q7 order",
-        "Q8 place kept",
-        "P2 fresh reads",
-        "R1 same chain",
-        "power lost in a call",
-        "syncs failed",
-        "messages stalled",
-        "streams reset",
-        "snapshots installed",
-    ] {
-        assert!(opportunities.get(name).is_some_and(|times| *times > 0), "{name} never happened");
+    // Every check examined something, and faults struck.
+    let all = summary.report(Check::ALL);
+    println!("{all}{proofs:#?}");
+    assert_eq!(all.verdict, Verdict::Valid, "{all}");
+    for name in
+        ["power lost in a call", "syncs failed", "messages stalled", "streams reset", "snapshots installed"]
+    {
+        assert!(proofs.get(name).is_some_and(|times| *times > 0), "{name} never happened");
     }
 }
 
@@ -59,7 +48,7 @@ fn seeds_keep_every_promise() {
 #[test]
 fn seeds_that_once_broke_a_promise_keep_it() {
     let report = run(&Plan::of(131), TraceTo::Hash);
-    assert!(report.findings.violations.is_empty(), "{:?}", report.findings.violations);
+    assert!(report.complaints().is_empty(), "{:#?}", report.complaints());
 }
 
 #[test]
@@ -76,7 +65,7 @@ fn a_seed_repeats_exactly_and_another_differs() {
 fn is_found(bug: Bug) {
     let found = (0..BUG_SEEDS_MAX).find(|seed| {
         let report = run(&Plan::of(*seed).with_bug(bug), TraceTo::Hash);
-        !report.findings.violations.is_empty()
+        report.verdict() == Verdict::Violation
     });
     assert!(found.is_some(), "{bug} is not found in {BUG_SEEDS_MAX} seeds");
 }

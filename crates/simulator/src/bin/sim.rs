@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use bessemer_history::{Summary, Verdict};
 use bessemer_simulator::bugs::Bug;
 use bessemer_simulator::faults::Fault;
 use bessemer_simulator::log_lines::with_log;
@@ -150,9 +151,7 @@ fn command(plan: &Plan) -> String {
 
 /// Says what broke and how to see it again.
 fn explain(plan: &Plan, report: &Report, tail: bool) {
-    for violation in report.violations() {
-        println!("  violation: {violation}");
-    }
+    report.complaints().iter().for_each(|complaint| println!("  {complaint}"));
     if tail {
         report.tail.iter().for_each(|line| println!("  {line}"));
     }
@@ -207,6 +206,7 @@ fn all(arguments: &Arguments) -> io::Result<u64> {
     let (known, mut file) = resumed(arguments.resume.as_ref())?;
     let (part, parts) = arguments.share;
     let began = Instant::now();
+    let mut summary = Summary::default();
     let (mut ran, mut failed, mut hash) = (0, 0, 0);
     let mut virtual_s = 0.0;
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
@@ -223,17 +223,17 @@ fn all(arguments: &Arguments) -> io::Result<u64> {
         if !repeats {
             println!("  another hash the second time: {}", command(&plan));
         }
-        let valid = report.violations().next().is_none();
+        let valid = report.verdict() == Verdict::Valid;
+        summary.add(&report.judged);
         failed += u64::from(!valid || !repeats);
         if !valid {
             explain(&plan, &report, arguments.tail);
-            if arguments.shrink {
+            if arguments.shrink && report.verdict() == Verdict::Violation {
                 let shrunk = shrink(plan, report, SHRINK_RUNS_MAX);
                 println!("shrunk in {} runs: {}", shrunk.runs, shrunk.report);
                 explain(&shrunk.plan, &shrunk.report, arguments.tail);
             }
         } else if arguments.seeds == 1 {
-            println!("  looked at: {:?}", report.findings.opportunities);
             println!("  happened: {:?}", report.proofs);
         }
         if let Some(file) = &mut file {
@@ -241,6 +241,7 @@ fn all(arguments: &Arguments) -> io::Result<u64> {
             writeln!(file, "{seed} {hash:016x} {word}")?;
         }
     }
+    print!("{}", summary.report(&[]));
     let spent_s = began.elapsed().as_secs_f64();
     println!(
         "{failed} of {ran} seeds failed; {:.2} cluster-hours in {spent_s:.0} s, {:.0} times as fast",
