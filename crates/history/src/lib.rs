@@ -3,3 +3,5 @@
 //! Not here: recording (`simulator`), any code that is judged.
 
 pub mod event;
+pub mod model;
+pub mod oracle;
