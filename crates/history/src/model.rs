@@ -149,8 +149,13 @@ impl Model {
         self.retry_ends.push_back((self.now.after(RETRY_KEY_LIFE), number, id.clone(), key));
     }
 
+    /// Whether `log_time` is before that of a request already applied, which no log has.
+    pub fn is_behind(&self, log_time: Millis) -> bool {
+        log_time < self.now
+    }
+
     /// Moves log time on and does all that is due.
-    fn settle(&mut self, log_time: Millis) {
+    pub(crate) fn settle(&mut self, log_time: Millis) {
         self.doubtful &= log_time <= self.now;
         self.now = self.now.max(log_time);
         let mut settled = 0;
