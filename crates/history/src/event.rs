@@ -24,7 +24,7 @@ pub struct History {
     /// What clients did, in order of answers. At most one operation of a client is under way.
     pub operations: Vec<Operation>,
     /// What the log applied: ascending by index, then by place in the entry. Empty when the run
-    /// could not look into the log.
+    /// could not look into the log; else all of it, up to after the last answer.
     pub applied: Vec<Applied>,
     /// What nodes said of themselves, in order of time.
     pub sightings: Vec<Sighting>,
@@ -189,6 +189,17 @@ pub struct Operation {
     pub log_high: Millis,
     pub op: Op,
     pub answer: Answer,
+}
+
+/// The uid in a body: its first 8 bytes, big-endian. `None` for a shorter body.
+pub fn uid_in_body(body: &[u8]) -> Option<Uid> {
+    Some(Uid::from_be_bytes(*body.first_chunk()?))
+}
+
+/// The number in a token's name, where the run wrote it there in decimal: only then is an
+/// operation with tokens found in the log.
+pub fn token_of_name(name: &str) -> Option<TokenNumber> {
+    name.parse().ok()
 }
 
 /// One request that the log applied, as the first node that applied it saw it.
