@@ -25,9 +25,9 @@ const POSTED_MAX: usize = 30;
 /// One client of `tenant`, until the workload stops.
 pub async fn run(workload: Arc<Workload>, tenant: Tenant, mut rng: Rng) {
     let node = workload.doors.any(&mut rng);
-    let (held, posted) = (Vec::new(), Vec::new());
+    let (revoked, held, posted) = (Vec::new(), Vec::new(), Vec::new());
     let token = workload.mint(node, tenant).await;
-    let mut client = Client { workload, rng, tenant, node, token, held, posted };
+    let mut client = Client { workload, rng, tenant, node, token, revoked, held, posted };
     while !client.workload.stopped() {
         client.step().await;
         let pause = client.rng.below(40_000);
@@ -43,6 +43,8 @@ struct Client {
     node: NodeId,
     /// What it shows; `None` is the operator's.
     token: Option<TokenNumber>,
+    /// Tokens it had revoked, and shows now and then all the same.
+    revoked: Vec<TokenNumber>,
     held: Vec<Held>,
     /// The newest messages it posted, to look at.
     posted: Vec<(QueueNumber, MessageId)>,
@@ -58,6 +60,9 @@ impl Client {
         }
         if self.rng.chance(10_000) {
             return self.trespass().await;
+        }
+        if !self.revoked.is_empty() && self.rng.chance(20_000) {
+            return self.show_revoked().await;
         }
         let choice = self.rng.below(100);
         match choice {
@@ -80,23 +85,22 @@ impl Client {
         answer
     }
 
-    /// Takes a new token, has the old one revoked, and shows the old one all the same for a while.
+    /// Takes a new token and has the old one revoked.
     async fn change_token(&mut self) {
         let Some(new) = self.workload.mint(self.node, self.tenant).await else { return };
         let Some(old) = self.token.replace(new) else { return };
-        let op = Op::Revoke { token: old };
-        let key = Some(format!("revoke-{old}"));
-        if self.workload.call(self.node, op, None, key).await != Answer::Revoked {
-            return;
-        }
-        for _ in 0..self.rng.between(1, 4) {
-            let node = self.workload.doors.any(&mut self.rng);
-            let op = self.a_reserve();
-            if let Answer::Reserved(gots) = self.workload.call(node, op.clone(), Some(old), None).await
-            {
-                self.keep(&op, gots);
-            }
-            self.workload.sim.sleep(Duration::from_millis(self.rng.below(400))).await;
+        let (op, key) = (Op::Revoke { token: old }, Some(format!("revoke-{old}")));
+        drop(self.workload.call(self.node, op, None, key).await);
+        self.revoked.push(old);
+    }
+
+    /// Tries to reserve with a token that was, or may have been, revoked.
+    async fn show_revoked(&mut self) {
+        let (token, node) = (*self.rng.pick(&self.revoked), self.workload.doors.any(&mut self.rng));
+        let op = self.a_reserve();
+        let answer = self.workload.call(node, op.clone(), Some(token), None).await;
+        if let Answer::Reserved(gots) = answer {
+            self.keep(&op, gots);
         }
     }
 

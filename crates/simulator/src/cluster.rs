@@ -72,6 +72,7 @@ struct Machine {
     copy: Option<Copy>,
     /// What happens to its disks before it starts again.
     harm: Option<Harm>,
+    harms: u64,
     disk: Disk,
     state: StateDirectory,
     clock: Clock,
@@ -111,6 +112,7 @@ pub struct Accident {
 impl Machine {
     /// Does `harm` to the disks of a machine that is off.
     fn suffer(&mut self, harm: Harm, rng: &mut Rng) {
+        self.harms += 1;
         match harm {
             Harm::Flip => {
                 for _ in 0..rng.between(1, 4) {
@@ -143,6 +145,7 @@ fn machine(sim: &Sim, settings: &Settings, node: NodeId, rng: &mut Rng) -> Machi
         data: DataId(rng.draw() | 1),
         copy: None,
         harm: None,
+        harms: 0,
         disk: Disk::new(sim, node, settings.disk_bytes, settings.bug),
         state: StateDirectory::new(sim, settings.bug),
         clock: Clock::new(
@@ -331,7 +334,7 @@ impl Cluster {
 
     /// Begins a life of `node`.
     fn start(&self, node: NodeId) {
-        let (life, boot, data, disk, state_directory) = {
+        let (life, boot, harms, data, disk, state_directory) = {
             let mut state = self.lock();
             let State { machines, rng, .. } = &mut *state;
             let machine = machines.get_mut(&node).expect("only machines are started");
@@ -344,10 +347,10 @@ impl Cluster {
             machine.boot += 1;
             machine.down_until = None;
             machine.death = Death::Power;
-            let (boot, data) = (BootCount(machine.boot), machine.data);
+            let (boot, harms, data) = (BootCount(machine.boot), machine.harms, machine.data);
             let (disk, directory) = (machine.disk.clone(), machine.state.clone());
             state.starts += 1;
-            (life, boot, data, disk, directory)
+            (life, boot, harms, data, disk, directory)
         };
         self.sim.note(format_args!("start {node} boot {boot}"));
         let mourner = self.clone();
@@ -359,6 +362,7 @@ impl Cluster {
             life,
             node,
             boot,
+            harms,
             data,
             disk: disk.open_for(life),
             state: state_directory.open_for(life),

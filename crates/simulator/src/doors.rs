@@ -26,6 +26,8 @@ const HUNG_AFTER: Duration = Duration::from_secs(5);
 pub struct Door {
     pub life: Life,
     pub boot: BootCount,
+    /// How often the disks of its machine were harmed before.
+    pub harms: u64,
     pub node: Arc<Node<SimWorld>>,
     /// Asks the process to stop cleanly.
     pub(crate) stop: Signal,
@@ -97,13 +99,10 @@ impl Doors {
         self.door(node).map(|door| door.node.replica().log_time())
     }
 
-    /// The status of every node whose door is open, with its boot.
-    pub fn statuses(&self) -> Vec<(BootCount, ClusterStatus)> {
-        self.nodes()
-            .into_iter()
-            .filter_map(|node| self.door(node))
-            .map(|door| (door.boot, door.node.replica().status()))
-            .collect()
+    /// Every door that is open, with what its node says of itself.
+    pub fn statuses(&self) -> Vec<(Door, ClusterStatus)> {
+        let doors = self.nodes().into_iter().filter_map(|node| self.door(node));
+        doors.map(|door| (door.clone(), door.node.replica().status())).collect()
     }
 
     /// Lets this many of a million answers get lost on their way to clients.

@@ -86,6 +86,8 @@ pub struct Process {
     pub life: Life,
     pub node: NodeId,
     pub boot: BootCount,
+    /// How often the disks of its machine were harmed before.
+    pub harms: u64,
     pub data: DataId,
     pub disk: SimDisk,
     pub state: SimStateStore,
@@ -137,8 +139,9 @@ impl Process {
         let started = Node::start(self.world, options, log, self.state).await;
         let node = Arc::new(started.map_err(|error| format!("starting: {error}"))?);
         let stop = Signal::default();
-        let (life, boot) = (self.life, self.boot);
-        self.doors.open(self.node, Door { life, boot, node: node.clone(), stop: stop.clone() });
+        let (life, boot, harms) = (self.life, self.boot, self.harms);
+        let door = Door { life, boot, harms, node: node.clone(), stop: stop.clone() };
+        self.doors.open(self.node, door);
         match SimRuntime::select2(Box::pin(node.failed()), Box::pin(stop.wait())).await {
             Select2::First(text) => Err(text),
             Select2::Second(()) => {

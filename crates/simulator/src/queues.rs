@@ -35,7 +35,7 @@ pub fn rules() -> Rules {
     Rules {
         queues: QUEUES.to_vec(),
         undo_ns: 20 * SECOND_NS,
-        revoked_believed_ns: 20 * SECOND_NS,
+        revoked_believed_ns: 3 * SECOND_NS,
         writes_within_ns: 30 * SECOND_NS,
         drained_within_ns: 240 * SECOND_NS,
     }

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bessemer_engine::{PartResult, PartTold, Told, decode_batch};
 use bessemer_history::event::{Applied, History, Operation, Rules, Sighting};
-use bessemer_model::{LogIndex, NodeId};
+use bessemer_model::{LogIndex, NodeId, Outcome};
 use bessemer_seam::consensus::ClusterStatus;
+
+use crate::doors::Door;
 
 #[derive(Default)]
 struct Inner {
@@ -24,6 +26,23 @@ struct Inner {
     last_seen: BTreeMap<NodeId, Sighting>,
     /// Polls of tasks in the busiest second of virtual time.
     busiest: u64,
+}
+
+/// Only the node that proposed a reserve reads the bodies.
+fn without_bodies(part: &PartTold) -> PartTold {
+    let mut part = part.clone();
+    if let PartResult::Fresh(answers) = &mut part.result {
+        answers.iter_mut().flatten().for_each(take_bodies);
+    }
+    part
+}
+
+fn take_bodies(outcome: &mut Outcome) {
+    match outcome {
+        Outcome::Reserved { messages } => messages.iter_mut().for_each(|one| one.body = None),
+        Outcome::Transacted { outcomes } => outcomes.iter_mut().for_each(take_bodies),
+        _ => {}
+    }
 }
 
 /// Shared by all clients and nodes.
@@ -43,12 +62,13 @@ impl Record {
 
     /// `node` applied `batch`: the first to do so is recorded, all others must be told the same.
     pub fn applied(&self, node: NodeId, index: LogIndex, batch: &[u8], told: &Told) {
+        let parts: Vec<PartTold> = told.parts.iter().map(without_bodies).collect();
         let mut inner = self.lock();
         if let Some((first, known)) = inner.told.get(&index) {
-            if *known != told.parts {
+            if *known != parts {
                 let text = format!(
-                    "entry {index} brought about {known:?} on node {first} and {:?} on node {node}",
-                    told.parts
+                    "entry {index} brought about {known:?} on node {first} and {parts:?} on node \
+                     {node}"
                 );
                 inner.conflicts.push(text);
             }
@@ -57,7 +77,7 @@ impl Record {
         }
         match decode_batch(batch) {
             Ok(batch) => {
-                for (part, told_part) in batch.parts.into_iter().zip(&told.parts) {
+                for (part, told_part) in batch.parts.into_iter().zip(&parts) {
                     let PartResult::Fresh(answers) = &told_part.result else { continue };
                     let each = part.requests.into_iter().zip(answers.iter().cloned());
                     for (place, (request, answer)) in each.enumerate() {
@@ -69,15 +89,16 @@ impl Record {
             }
             Err(error) => inner.conflicts.push(format!("entry {index} was applied, yet: {error}")),
         }
-        inner.told.insert(index, (node, told.parts.clone()));
+        inner.told.insert(index, (node, parts));
     }
 
-    /// What a node says of itself; kept when it says something new.
-    pub fn sighting(&self, at_ns: u64, boot: u64, status: &ClusterStatus) {
+    /// What a node says of itself; kept when it says something new. A node whose disks were harmed
+    /// is another node to the judge: it may go back, and its peers must see to that.
+    pub fn sighting(&self, at_ns: u64, door: &Door, status: &ClusterStatus) {
         let sighting = Sighting {
             at_ns,
-            node: status.me,
-            boot,
+            node: NodeId(status.me.0 + door.harms * 1_000),
+            boot: door.boot.0,
             term: status.term,
             leads: status.leader == Some(status.me),
             committed: status.committed,
@@ -87,10 +108,10 @@ impl Record {
             members: status.members.iter().map(|member| member.node).collect(),
         };
         let mut inner = self.lock();
-        let known = inner.last_seen.get(&status.me);
+        let known = inner.last_seen.get(&sighting.node);
         let news = known.is_none_or(|known| Sighting { at_ns, ..known.clone() } != sighting);
         if news {
-            inner.last_seen.insert(status.me, sighting.clone());
+            inner.last_seen.insert(sighting.node, sighting.clone());
             inner.sightings.push(sighting);
         }
     }

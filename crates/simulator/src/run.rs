@@ -274,8 +274,8 @@ async fn observe(cluster: Cluster) {
             cluster.record.polled(cluster.sim.polls() - polls);
             (since, polls) = (now, cluster.sim.polls());
         }
-        for (boot, status) in cluster.doors.statuses() {
-            cluster.record.sighting(now.as_nanos() as u64, boot.0, &status);
+        for (door, status) in cluster.doors.statuses() {
+            cluster.record.sighting(now.as_nanos() as u64, &door, &status);
         }
         cluster.sim.sleep(Duration::from_millis(25)).await;
     }
@@ -293,7 +293,8 @@ async fn same_everywhere(cluster: &Cluster, drained: bool, mishaps: &mut Mishaps
             break;
         }
         if cluster.sim.now() > limit {
-            mishaps.blame(Kind::Beyond, format!("nodes do not converge: {statuses:?}"));
+            let said: Vec<_> = statuses.iter().map(|(_, status)| status).collect();
+            mishaps.blame(Kind::Beyond, format!("nodes do not converge: {said:?}"));
             return;
         }
         cluster.sim.sleep(Duration::from_millis(3)).await;
