@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use bessemer_model::{BootCount, DataId, NodeId};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::event::lock;
@@ -52,6 +53,7 @@ impl PeerMemory {
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
         let went_back =
             other_data || hello.boot < memory.boot || hello.last_index < memory.safe_index;
+        let went_back = went_back && !mutants::on(Mutant::WipedNodeAdmitted);
         if went_back && !inner.refused.insert((hello.from, hello.data)) {
             return false;
         }

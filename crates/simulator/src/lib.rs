@@ -6,7 +6,6 @@
 //! `faults.rs` hurts them, `record.rs` takes down what `bessemer_history` judges; time and tasks
 //! are `runtime`'s.
 
-pub mod bugs;
 pub mod calls;
 pub mod checks;
 pub mod client;
@@ -15,6 +14,7 @@ pub mod doors;
 pub mod faults;
 pub mod log_lines;
 pub mod membership;
+pub mod mutants;
 pub mod node;
 pub mod observer;
 pub mod queues;

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 use openraft_rt::AsyncRuntime;
 
-use crate::bugs::Bug;
 use crate::checks::{self, Findings, Violation};
+use crate::client;
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
-use crate::client;
 use crate::membership;
 use crate::observer::Observer;
 use crate::queues::{TENANTS, rules};
@@ -44,6 +44,8 @@ pub struct Plan {
     pub skip: BTreeSet<u64>,
     /// Clients stop after this many operations in all.
     pub operations_max: u64,
+    /// The planted bug that has its way in this run.
+    pub mutant: Option<Mutant>,
 }
 
 impl Plan {
@@ -68,24 +70,14 @@ impl Plan {
                 log_bytes_keep: *rng.pick(&[0, 2_000, 30_000]),
                 drift_ppm_max: 500,
                 wall_off_ms_max: *rng.pick(&[0, 50, 400]),
-                bug: None,
             },
             clients: rng.between(2, 6),
             work: Duration::from_secs(rng.between(8, 20)),
             kinds: Fault::some(&mut rng),
             skip: BTreeSet::new(),
             operations_max: u64::MAX,
+            mutant: None,
         }
-    }
-
-    /// The same with a planted bug, and faults that bring it to light.
-    pub fn with_bug(mut self, bug: Bug) -> Plan {
-        self.settings.bug = Some(bug);
-        match bug {
-            Bug::SyncBeforeDurable => self.kinds = vec![Fault::KillOne, Fault::KillAll],
-            Bug::WrongByteInState => {}
-        }
-        self
     }
 }
 
@@ -103,6 +95,8 @@ pub struct Report {
     /// What the faults did, as network, disks and states saw it.
     pub proofs: BTreeMap<&'static str, u64>,
     pub findings: Findings,
+    /// How often the mutant had its way.
+    pub strikes: u64,
     /// The newest lines of the trace.
     pub tail: Vec<String>,
 }
@@ -131,11 +125,16 @@ impl fmt::Display for Report {
 }
 
 /// Runs `plan` from beginning to end.
+///
+/// Panics when the plan has a mutant and none is compiled in.
 pub fn run(plan: &Plan, trace: TraceTo) -> Report {
+    mutants::choose(plan.mutant);
     let mut runtime = SimRuntime::with_seed(plan.seed, trace);
     let sim = runtime.sim();
     sim.note(format_args!("{plan:?}"));
     let (findings, faults, cluster, events) = runtime.block_on(live(&sim, plan));
+    let strikes = mutants::strikes();
+    mutants::choose(None);
     Report {
         seed: plan.seed,
         hash: sim.trace_hash(),
@@ -147,6 +146,7 @@ pub fn run(plan: &Plan, trace: TraceTo) -> Report {
         faults,
         proofs: proofs(&cluster),
         findings,
+        strikes,
         tail: sim.trace_tail(),
     }
 }
@@ -155,12 +155,8 @@ async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluste
     let mut rng = sim.fork_rng();
     let mut findings = Findings::default();
     let cluster = Cluster::new(sim, plan.settings.clone());
-    let workload = Workload::new(
-        sim,
-        cluster.doors.clone(),
-        cluster.record.clone(),
-        plan.operations_max,
-    );
+    let workload =
+        Workload::new(sim, cluster.doors.clone(), cluster.record.clone(), plan.operations_max);
     sim.spawn(Life::HARNESS, cluster.clone().supervise());
     let observer = Arc::new(Mutex::new(Observer::default()));
     sim.spawn(Life::HARNESS, observe(cluster.clone(), observer.clone()));
