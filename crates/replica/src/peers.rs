@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use bessemer_model::{BootCount, DataId, NodeId};
 use bessemer_seam::kv::{Kv, Table, WriteBatch};
+use bessemer_seam::mutants::{self, Mutant};
 use openraft::AsyncRuntime;
 
 use crate::bytes::{DecodeError, Reader, Writer};
@@ -82,10 +83,11 @@ impl PeerMemory {
         let mut inner = lock(&self.inner);
         let memory = inner.peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
-        if other_data || hello.boot < memory.boot {
+        let admitted = mutants::on(Mutant::WipedNodeAdmitted);
+        if (other_data || hello.boot < memory.boot) && !admitted {
             return Admission::Other;
         }
-        if hello.last_index < floor.0 {
+        if hello.last_index < floor.0 && !admitted {
             return Admission::Behind;
         }
         if hello.boot == memory.boot && hello.data == memory.data {

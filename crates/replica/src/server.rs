@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::net::{Channel, Net, NetReceiver, NetSender};
 use futures_util::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest};
@@ -138,7 +139,12 @@ fn append_request<W: World>(
             vote,
             prev_log_id: prev,
             // Held back while a snapshot comes in: see `snapshot_receive.rs`.
-            leader_commit: if shared.retention.is_receiving() { None } else { commit },
+            leader_commit: match entries.last() {
+                Some(last) if mutants::on(Mutant::CommitsWhatItHolds) => Some(last.log_id),
+                _ if mutants::on(Mutant::Openraft2116) => commit,
+                _ if shared.retention.is_receiving() => None,
+                _ => commit,
+            },
             entries,
         }),
         other => Err(unexpected(&other)),
@@ -186,7 +192,7 @@ async fn answer<W: World>(
             let answer = answer.map_err(io::Error::other)?;
             Message::BallotAnswer {
                 vote: answer.vote,
-                granted: answer.vote_granted,
+                granted: answer.vote_granted || mutants::on(Mutant::Openraft1220),
                 last: answer.last_log_id,
             }
         }

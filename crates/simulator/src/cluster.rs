@@ -11,7 +11,6 @@ use std::time::Duration;
 use bessemer_log::memory_disk::MemoryDisk;
 use bessemer_model::{BootCount, DataId, NodeId};
 
-use crate::bugs::Bug;
 use crate::doors::Doors;
 use crate::node;
 use crate::record::Record;
@@ -58,7 +57,6 @@ pub struct Settings {
     /// Drift and wall offset of each machine's clock, drawn up to these.
     pub drift_ppm_max: i64,
     pub wall_off_ms_max: i64,
-    pub bug: Option<Bug>,
 }
 
 struct Machine {
@@ -146,8 +144,8 @@ fn machine(sim: &Sim, settings: &Settings, node: NodeId, rng: &mut Rng) -> Machi
         copy: None,
         harm: None,
         harms: 0,
-        disk: Disk::new(sim, node, settings.disk_bytes, settings.bug),
-        state: StateDirectory::new(sim, settings.bug),
+        disk: Disk::new(sim, node, settings.disk_bytes),
+        state: StateDirectory::new(sim),
         clock: Clock::new(
             rng.below(1_000_000),
             rng.between(0, 2 * drift) as i64 - drift as i64,

@@ -6,7 +6,6 @@
 //! `faults.rs` hurts them, `record.rs` takes down what `bessemer_history` judges; time and tasks
 //! are `runtime`'s.
 
-pub mod bugs;
 pub mod calls;
 pub mod client;
 pub mod cluster;
@@ -15,6 +14,7 @@ pub mod faults;
 pub mod log_lines;
 pub mod membership;
 pub mod mishaps;
+pub mod mutants;
 pub mod node;
 pub mod queues;
 pub mod record;

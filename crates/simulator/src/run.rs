@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bessemer_history::{Check, Report as Judgement, Verdict, judge};
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 use openraft_rt::AsyncRuntime;
 
-use crate::bugs::Bug;
 use crate::client;
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
@@ -46,6 +46,8 @@ pub struct Plan {
     pub skip: BTreeSet<u64>,
     /// Clients stop after this many operations in all.
     pub operations_max: u64,
+    /// The planted bug that has its way in this run.
+    pub mutant: Option<Mutant>,
 }
 
 impl Plan {
@@ -70,24 +72,14 @@ impl Plan {
                 log_bytes_keep: *rng.pick(&[0, 2_000, 30_000]),
                 drift_ppm_max: 500,
                 wall_off_ms_max: *rng.pick(&[0, 50, 400]),
-                bug: None,
             },
             clients: rng.between(2, 6),
             work: Duration::from_secs(rng.between(8, 20)),
             kinds: Fault::some(&mut rng),
             skip: BTreeSet::new(),
             operations_max: u64::MAX,
+            mutant: None,
         }
-    }
-
-    /// The same with a planted bug, and faults that bring it to light.
-    pub fn with_bug(mut self, bug: Bug) -> Plan {
-        self.settings.bug = Some(bug);
-        match bug {
-            Bug::SyncBeforeDurable => self.kinds = vec![Fault::KillOne, Fault::KillAll],
-            Bug::WrongByteInState => {}
-        }
-        self
     }
 }
 
@@ -106,6 +98,8 @@ pub struct Report {
     pub proofs: BTreeMap<&'static str, u64>,
     pub judged: Judgement,
     pub mishaps: Mishaps,
+    /// How often the mutant had its way.
+    pub strikes: u64,
     /// The newest lines of the trace.
     pub tail: Vec<String>,
 }
@@ -148,11 +142,16 @@ impl fmt::Display for Report {
 }
 
 /// Runs `plan` from beginning to end.
+///
+/// Panics when the plan has a mutant and none is compiled in.
 pub fn run(plan: &Plan, trace: TraceTo) -> Report {
+    mutants::choose(plan.mutant);
     let mut runtime = SimRuntime::with_seed(plan.seed, trace);
     let sim = runtime.sim();
     sim.note(format_args!("{plan:?}"));
     let end = runtime.block_on(live(&sim, plan));
+    let strikes = mutants::strikes();
+    mutants::choose(None);
     let End { cluster, faults, mut mishaps, healed_ns, drained_ns } = end;
     no_accidents(&cluster, &mut mishaps);
     let history = cluster.record.take(rules(), healed_ns, drained_ns);
@@ -169,6 +168,7 @@ pub fn run(plan: &Plan, trace: TraceTo) -> Report {
         proofs: proofs(&cluster),
         judged,
         mishaps,
+        strikes,
         tail: sim.trace_tail(),
     };
     report.complaints().iter().for_each(|complaint| sim.note(format_args!("{complaint}")));
@@ -187,12 +187,8 @@ struct End {
 async fn live(sim: &Sim, plan: &Plan) -> End {
     let mut rng = sim.fork_rng();
     let cluster = Cluster::new(sim, plan.settings.clone());
-    let workload = Workload::new(
-        sim,
-        cluster.doors.clone(),
-        cluster.record.clone(),
-        plan.operations_max,
-    );
+    let workload =
+        Workload::new(sim, cluster.doors.clone(), cluster.record.clone(), plan.operations_max);
     sim.spawn(Life::HARNESS, cluster.clone().supervise());
     sim.spawn(Life::HARNESS, observe(cluster.clone()));
     let faults = BTreeMap::new();

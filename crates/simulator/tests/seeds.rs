@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use bessemer_history::{Check, Summary, Verdict};
-use bessemer_simulator::bugs::Bug;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_simulator::run::{Plan, run};
 use bessemer_simulator::trace::TraceTo;
 
 /// Seeds of every build; the nightly run takes more, with the `sim` program.
 const SEEDS: u64 = 20;
 /// A planted bug must be found in this many seeds.
-const BUG_SEEDS_MAX: u64 = 20;
+const MUTANT_SEEDS_MAX: u64 = 20;
 
 fn variable(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().expect("a seed is a number"))
@@ -62,20 +62,17 @@ fn a_seed_repeats_exactly_and_another_differs() {
     assert_ne!(first, hash(4));
 }
 
-fn is_found(bug: Bug) {
-    let found = (0..BUG_SEEDS_MAX).find(|seed| {
-        let report = run(&Plan::of(*seed).with_bug(bug), TraceTo::Hash);
-        report.verdict() == Verdict::Violation
-    });
-    assert!(found.is_some(), "{bug} is not found in {BUG_SEEDS_MAX} seeds");
-}
-
+/// The sim's own two mutants; `./dev mutants` runs all of them.
 #[test]
-fn a_disk_that_lies_about_its_syncs_is_found() {
-    is_found(Bug::SyncBeforeDurable);
-}
-
-#[test]
-fn a_wrong_byte_in_one_state_is_found() {
-    is_found(Bug::WrongByteInState);
+fn planted_bugs_are_found() {
+    if !mutants::COMPILED {
+        return;
+    }
+    for mutant in [Mutant::SyncBeforeDurable, Mutant::WrongByteInState] {
+        let found = (0..MUTANT_SEEDS_MAX).any(|seed| {
+            let report = run(&Plan::of(seed).with_mutant(mutant), TraceTo::Hash);
+            report.verdict() == Verdict::Violation
+        });
+        assert!(found, "{mutant} is not found in {MUTANT_SEEDS_MAX} seeds");
+    }
 }

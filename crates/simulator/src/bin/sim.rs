@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use bessemer_history::{Summary, Verdict};
-use bessemer_simulator::bugs::Bug;
+use bessemer_seam::mutants::Mutant;
 use bessemer_simulator::faults::Fault;
 use bessemer_simulator::log_lines::with_log;
 use bessemer_simulator::run::{Plan, Report, run};
@@ -57,9 +57,9 @@ struct Arguments {
     /// Prints the newest lines of a failed run's trace.
     #[arg(long)]
     tail: bool,
-    /// Plants a bug that must be found.
+    /// Lets a planted bug have its way, which must be found; needs the feature `mutants`.
     #[arg(long)]
-    bug: Option<Bug>,
+    mutant: Option<Mutant>,
     /// Only these kinds of faults, with commas; `none` for none.
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     faults: Option<Vec<Option<Fault>>>,
@@ -95,8 +95,8 @@ fn kind(text: &str) -> Result<Option<Fault>, String> {
 impl Arguments {
     fn plan(&self, seed: u64) -> Plan {
         let mut plan = Plan::of(seed);
-        if let Some(bug) = self.bug {
-            plan = plan.with_bug(bug);
+        if let Some(mutant) = self.mutant {
+            plan = plan.with_mutant(mutant);
         }
         if let Some(kinds) = &self.faults {
             plan.kinds = kinds.iter().copied().flatten().collect();
@@ -120,11 +120,14 @@ impl Arguments {
 
 /// The one command that repeats `plan`.
 fn command(plan: &Plan) -> String {
-    let usual = Plan::of(plan.seed);
+    let usual = match plan.mutant {
+        Some(mutant) => Plan::of(plan.seed).with_mutant(mutant),
+        None => Plan::of(plan.seed),
+    };
     let mut words = vec![format!("./dev sim --seed {}", plan.seed)];
     let mut option = |name: &str, value: String| words.push(format!("--{name} {value}"));
-    if let Some(bug) = plan.settings.bug {
-        option("bug", bug.to_string());
+    if let Some(mutant) = plan.mutant {
+        option("mutant", mutant.to_string());
     }
     if plan.kinds != usual.kinds {
         let names: Vec<String> = plan.kinds.iter().map(|kind| format!("{kind:?}")).collect();

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bessemer_log::memory_disk::{MemoryDisk, MemoryFile};
 use bessemer_model::NodeId;
 use bessemer_seam::log_disk::{LogDisk, LogFile};
+use bessemer_seam::mutants::{self, Mutant};
 
-use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
@@ -27,7 +27,6 @@ struct State {
     failed_on_purpose: bool,
     /// Chance that a read fails, in a million.
     read_fails_per_million: u32,
-    bug: Option<Bug>,
     counters: DiskCounters,
 }
 
@@ -55,7 +54,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(sim: &Sim, node: NodeId, capacity_bytes: u64, bug: Option<Bug>) -> Disk {
+    pub fn new(sim: &Sim, node: NodeId, capacity_bytes: u64) -> Disk {
         let mut rng = sim.fork_rng();
         let memory = MemoryDisk::new(rng.draw());
         memory.set_capacity_bytes(capacity_bytes);
@@ -64,7 +63,6 @@ impl Disk {
             power_fails_at: None,
             failed_on_purpose: false,
             read_fails_per_million: 0,
-            bug,
             counters: DiskCounters::default(),
         };
         Disk { sim: sim.clone(), node, memory, state: Arc::new(Mutex::new(state)) }
@@ -246,7 +244,7 @@ impl LogFile for SimFile {
         let lies = {
             let mut state = self.disk.disk.lock();
             state.counters.syncs += 1;
-            state.bug == Some(Bug::SyncBeforeDurable) && state.rng.chance(900_000)
+            mutants::on(Mutant::SyncBeforeDurable) && state.rng.chance(900_000)
         };
         if lies {
             return self.disk.call(|_| Ok(()));
@@ -263,15 +261,15 @@ mod tests {
     use crate::runtime::{Clock, SimRuntime};
     use crate::trace::TraceTo;
 
-    fn disk(seed: u64, bug: Option<Bug>) -> (Sim, Disk) {
+    fn disk(seed: u64) -> (Sim, Disk) {
         let sim = SimRuntime::with_seed(seed, TraceTo::Hash).sim();
-        let disk = Disk::new(&sim, NodeId(1), 4096, bug);
+        let disk = Disk::new(&sim, NodeId(1), 4096);
         (sim, disk)
     }
 
     /// Whether eight synced bytes survive a power cut.
-    fn synced_bytes_survive(seed: u64, bug: Option<Bug>) -> bool {
-        let (sim, disk) = disk(seed, bug);
+    fn synced_bytes_survive(seed: u64) -> bool {
+        let (sim, disk) = disk(seed);
         let first = disk.open_for(sim.begin_life(NodeId(1), Clock::exact()));
         let file = first.create("a", 64).unwrap();
         file.write_at(0, &[1; 8]).unwrap();
@@ -284,13 +282,17 @@ mod tests {
 
     #[test]
     fn synced_bytes_survive_unless_the_disk_lies() {
-        assert!((0..32).all(|seed| synced_bytes_survive(seed, None)));
-        assert!(!(0..32).all(|seed| synced_bytes_survive(seed, Some(Bug::SyncBeforeDurable))));
+        assert!((0..32).all(synced_bytes_survive));
+        if mutants::COMPILED {
+            mutants::choose(Some(Mutant::SyncBeforeDurable));
+            assert!(!(0..32).all(synced_bytes_survive));
+            mutants::choose(None);
+        }
     }
 
     #[test]
     fn a_dead_life_writes_nothing_and_a_power_failure_ends_one() {
-        let (sim, disk) = disk(1, None);
+        let (sim, disk) = disk(1);
         let life = sim.begin_life(NodeId(1), Clock::exact());
         let old = disk.open_for(life);
         let file = old.create("a", 64).unwrap();
@@ -306,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_refuses_and_leaves_nothing_behind() {
-        let (sim, disk) = disk(1, None);
+        let (sim, disk) = disk(1);
         let sim_disk = disk.open_for(sim.begin_life(NodeId(1), Clock::exact()));
         sim_disk.create("a", 4000).unwrap();
         let error = sim_disk.create("b", 100).err().unwrap();

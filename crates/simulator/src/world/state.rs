@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bessemer_seam::kv::{Kv, KvRead, Table, Write, WriteBatch};
 use bessemer_seam::kv_memory::{MemoryKv, MemoryView};
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::state_store::{Checkpoint, SnapshotFile, Staging, StateStore};
 
-use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
@@ -28,7 +28,6 @@ struct Directory {
     newest: Option<(String, SimCheckpoint)>,
     /// By label: the files announced, and the bytes held of each.
     staged: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    bug: Option<Bug>,
     counters: StateCounters,
 }
 
@@ -58,13 +57,12 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    pub fn new(sim: &Sim, bug: Option<Bug>) -> StateDirectory {
+    pub fn new(sim: &Sim) -> StateDirectory {
         let directory = Directory {
             rng: sim.fork_rng(),
             current: MemoryKv::new(),
             newest: None,
             staged: BTreeMap::new(),
-            bug,
             counters: StateCounters::default(),
         };
         StateDirectory { sim: sim.clone(), directory: Arc::new(Mutex::new(directory)) }
@@ -189,7 +187,7 @@ impl Kv for SimKv {
     fn write(&self, mut batch: WriteBatch) -> io::Result<()> {
         let flush = {
             let mut directory = self.store.call()?;
-            if directory.bug == Some(Bug::WrongByteInState) && directory.rng.chance(20_000) {
+            if mutants::on(Mutant::WrongByteInState) && directory.rng.chance(20_000) {
                 change_a_body(&mut batch);
             }
             directory.rng.chance(BACKGROUND_FLUSH_PER_MILLION)
@@ -204,7 +202,7 @@ impl Kv for SimKv {
     }
 }
 
-/// The planted bug: one bit of the last body in the batch.
+/// The mutant `WrongByteInState`: one bit of the last body in the batch.
 fn change_a_body(batch: &mut WriteBatch) {
     for write in batch.writes.iter_mut().rev() {
         if let Write::Put { table: Table::Body, value, .. } = write
@@ -422,7 +420,7 @@ mod tests {
 
     fn store() -> (Sim, StateDirectory, SimStateStore) {
         let sim = SimRuntime::with_seed(1, TraceTo::Hash).sim();
-        let directory = StateDirectory::new(&sim, None);
+        let directory = StateDirectory::new(&sim);
         let life = sim.begin_life(NodeId(1), Clock::exact());
         let store = directory.open_for(life);
         (sim, directory, store)
