@@ -66,7 +66,7 @@ fn run(name: &str, file: &str, number: u64, input: &[u8], target: &mut impl FnMu
     drop(told);
 }
 
-/// Prints the input when the test fails while it runs.
+/// Keeps the input when the test fails while it runs, and says how to repeat it.
 struct Told<'a> {
     name: &'a str,
     file: &'a str,
@@ -76,13 +76,15 @@ struct Told<'a> {
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let hex: String = self.input.iter().map(|byte| format!("{byte:02x}")).collect();
-            eprintln!("target {}: mutation {} of {}: {hex}", self.name, self.number, self.file);
-            eprintln!(
-                "repeat: echo {hex} | xxd -r -p >/tmp/input; ./dev fuzz {} /tmp/input",
-                self.name
-            );
+        if !std::thread::panicking() {
+            return;
+        }
+        let Told { name, file, number, input } = self;
+        eprintln!("target {name}, change {number} of {file}: {}", input.escape_ascii());
+        let path = std::env::temp_dir().join(format!("bessemer-{name}.input"));
+        match fs::write(&path, input) {
+            Ok(()) => eprintln!("repeat: ./dev fuzz {name} {}", path.display()),
+            Err(error) => eprintln!("it could not be kept in {}: {error}", path.display()),
         }
     }
 }

@@ -115,8 +115,13 @@ impl PeerMemory {
 
     /// Adds the nodes of `membership` to those ever seen, and gives all of them as bytes.
     pub fn nodes_seen(&self, membership: &Membership) -> Vec<u8> {
-        let mut inner = lock(&self.inner);
-        inner.seen.extend(membership.nodes().map(|(id, _)| *id));
+        lock(&self.inner).seen.extend(membership.nodes().map(|(id, _)| *id));
+        self.nodes_known()
+    }
+
+    /// All nodes ever seen, as bytes.
+    pub fn nodes_known(&self) -> Vec<u8> {
+        let inner = lock(&self.inner);
         let mut w = Writer::default();
         w.u8(1);
         w.length(inner.seen.len());
@@ -131,7 +136,7 @@ impl PeerMemory {
         }
         let mut seen = BTreeSet::new();
         for _ in 0..r.count(8)? {
-            seen.insert(r.u64()?);
+            seen.insert(r.key_above(seen.last().copied())?);
         }
         r.end()?;
         lock(&self.inner).seen.extend(seen);
@@ -140,10 +145,13 @@ impl PeerMemory {
 
     /// The whole memory, when it changed since the last call.
     pub fn changed(&self) -> Option<Vec<u8>> {
-        let mut inner = lock(&self.inner);
-        if !std::mem::take(&mut inner.changed) {
-            return None;
-        }
+        let changed = std::mem::take(&mut lock(&self.inner).changed);
+        changed.then(|| self.peers_known())
+    }
+
+    /// The whole memory.
+    pub fn peers_known(&self) -> Vec<u8> {
+        let inner = lock(&self.inner);
         let mut w = Writer::default();
         w.u8(1);
         w.length(inner.peers.len());
@@ -153,27 +161,33 @@ impl PeerMemory {
             w.u64(memory.data.0);
             w.u64(memory.safe_index);
         }
-        Some(w.bytes)
+        w.bytes
     }
 
-    /// Takes over what was kept, here or by the node a snapshot came from.
+    /// Takes over what was kept, here or by the node a snapshot came from; nothing of what cannot
+    /// be read whole.
     pub fn load(&self, bytes: &[u8]) -> Result<(), DecodeError> {
         let mut r = Reader::new(bytes, "the memory of peers");
         if r.u8()? != 1 {
             return Err(r.error());
         }
-        let mut inner = lock(&self.inner);
+        let mut peers: BTreeMap<NodeId, Memory> = BTreeMap::new();
         for _ in 0..r.count(32)? {
-            let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
-            let (data, index) = (DataId(r.u64()?), r.u64()?);
-            let memory = inner.peers.entry(node).or_default();
-            memory.boot = memory.boot.max(boot);
-            if memory.data == DataId(0) {
-                memory.data = data;
-            }
-            memory.safe_index = memory.safe_index.max(index);
+            let node = NodeId(r.key_above(peers.last_key_value().map(|(node, _)| node.0))?);
+            let (boot, data) = (BootCount(r.u64()?), DataId(r.u64()?));
+            peers.insert(node, Memory { boot, data, safe_index: r.u64()? });
         }
-        r.end()
+        r.end()?;
+        let mut inner = lock(&self.inner);
+        for (node, kept) in peers {
+            let memory = inner.peers.entry(node).or_default();
+            memory.boot = memory.boot.max(kept.boot);
+            if memory.data == DataId(0) {
+                memory.data = kept.data;
+            }
+            memory.safe_index = memory.safe_index.max(kept.safe_index);
+        }
+        Ok(())
     }
 }
 
@@ -220,5 +234,16 @@ mod tests {
         assert!(!again.admit(&hello(4, 0)));
         assert!(again.admit(&hello(4, 95)));
         assert!(again.load(&[1, 0, 0, 0, 9]).is_err());
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_whole_changes_nothing() {
+        let peers = PeerMemory::default();
+        peers.holds(NodeId(2), 95);
+        let mut kept = peers.peers_known();
+        kept.push(0);
+        let again = PeerMemory::default();
+        assert!(again.load(&kept).is_err());
+        assert_eq!(again.held_by(NodeId(2)), 0);
     }
 }
