@@ -87,9 +87,9 @@ fuzz_repeat() {
   finish
 }
 
-# Adds to the corpus of target $1 the smallest inputs that reach what it does not.
+# Adds to the corpus of target $1 a few inputs that together reach what it does not.
 fuzz_keep() {
-  timeout --kill-after=10 300 "$(fuzz_program "$1")" "${FUZZ_LIMITS[@]}" -merge=1 \
+  timeout --kill-after=10 300 "$(fuzz_program "$1")" "${FUZZ_LIMITS[@]}" -set_cover_merge=1 \
     "$ROOT/fuzz/corpus/$1" "$FUZZ_WORK/$1/corpus" 2>&1 | grep 'MERGE-OUTER' >&2
   say "$(find "$ROOT/fuzz/corpus" -type f | wc -l) files," \
     "$(find "$ROOT/fuzz/corpus" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')" \
