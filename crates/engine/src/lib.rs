@@ -13,6 +13,8 @@ mod core;
 mod engine;
 pub mod entry;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod group;
 mod overlay;
 mod project;
