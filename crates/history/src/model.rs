@@ -77,8 +77,9 @@ pub struct Model {
     retry_ends: VecDeque<(Millis, u64, ProjectId, String)>,
     group_retry_keys: u64,
     timers: BinaryHeap<Timer>,
-    /// What the request has changed so far, to be taken back.
-    undo: Vec<Undo>,
+    /// What the transaction under way has changed so far, to be taken back: every other command
+    /// refuses before it changes anything.
+    undo: Option<Vec<Undo>>,
 }
 
 impl Model {
@@ -117,7 +118,7 @@ impl Model {
                 return Err(Rejection::OverQuota { what: Quotum::RetryKeys, limit });
             }
         }
-        self.undo.clear();
+        self.undo = matches!(command, Command::Transaction { .. }).then(Vec::new);
         let (messages, bytes) = (u64::from(RESERVE_COUNT_MAX), RESERVE_BYTES_MAX);
         self.allowance = Allowance { messages, bytes, moves: u64::from(DEAD_LETTER_MOVES_MAX) };
         let numbers = (self.sequence, self.generation);
@@ -129,7 +130,7 @@ impl Model {
             (Err(_), _) => {
                 (self.sequence, self.generation) = numbers;
                 if let Some(project) = self.projects.get_mut(project) {
-                    while let Some(undo) = self.undo.pop() {
+                    for undo in self.undo.take().into_iter().flatten().rev() {
                         undo.take_back(&mut project.queues);
                     }
                 }
@@ -245,14 +246,14 @@ impl Model {
         one: &Command,
         told: Option<&Outcome>,
     ) -> Told {
-        let (usage, quota, now) = (of.usage(), of.quota, self.now);
+        let (quota, now) = (of.quota, self.now);
         let over = |what, limit| Err(Rejection::OverQuota { what, limit });
         match one {
             Command::UpdateQuota { patch } => {
                 of.quota = patch.apply_to(quota);
                 Ok(Outcome::QuotaUpdated { quota: of.quota })
             }
-            Command::CreateToken { .. } if usage.tokens >= quota.tokens_max => {
+            Command::CreateToken { .. } if of.tokens.len() as u64 >= quota.tokens_max => {
                 over(Quotum::Tokens, quota.tokens_max)
             }
             Command::CreateToken { token } => {
@@ -267,7 +268,7 @@ impl Model {
                 let names = dead_letter(queue, &mut settings, patch.dead_letter.as_ref())?;
                 let created = old.is_none();
                 let makes = created || names.is_some_and(|target| !of.queues.contains_key(target));
-                if makes && usage.queues >= quota.queues_max {
+                if makes && of.queues.len() as u64 >= quota.queues_max {
                     return over(Quotum::Queues, quota.queues_max);
                 }
                 let timeout = patch.message_timeout.unwrap_or(settings.message_timeout);
@@ -275,12 +276,12 @@ impl Model {
                 (settings.message_timeout, settings.message_expiration) = (timeout, life);
                 let row = self.queue(id, of, queue);
                 let before = std::mem::replace(&mut row.settings, settings.clone());
-                self.undo.push(Undo::Settings { queue: queue.clone(), before });
+                self.note(|| Undo::Settings { queue: queue.clone(), before });
                 Ok(Outcome::QueuePut { settings, created })
             }
             Command::PostMessages { queue, messages } => {
                 let bytes: u64 = messages.iter().map(|message| message.body.len() as u64).sum();
-                let count = messages.len() as u64;
+                let (usage, count) = (of.usage(), messages.len() as u64);
                 if !of.queues.contains_key(queue) && usage.queues >= quota.queues_max {
                     return over(Quotum::Queues, quota.queues_max);
                 }
@@ -306,7 +307,7 @@ impl Model {
             Command::DeleteQueue { queue } | Command::ClearQueue { queue } => {
                 let row = existing(of, queue)?;
                 let old = std::mem::replace(row, row.emptied());
-                self.undo.push(Undo::Queue { queue: queue.clone(), before: Some(Box::new(old)) });
+                self.note(|| Undo::Queue { queue: queue.clone(), before: Some(Box::new(old)) });
                 if matches!(one, Command::ClearQueue { .. }) {
                     return Ok(Outcome::Cleared);
                 }
@@ -366,6 +367,12 @@ impl Model {
         }
     }
 
+    fn note(&mut self, undo: impl FnOnce() -> Undo) {
+        if let Some(undone) = &mut self.undo {
+            undone.push(undo());
+        }
+    }
+
     /// The queue, made if it is missing.
     fn queue<'a>(
         &mut self,
@@ -374,7 +381,7 @@ impl Model {
         name: &QueueName,
     ) -> &'a mut Queue {
         if !of.queues.contains_key(name) {
-            self.undo.push(Undo::Queue { queue: name.clone(), before: None });
+            self.note(|| Undo::Queue { queue: name.clone(), before: None });
         }
         let make = || Queue::new(Rc::new((id.clone(), name.clone())));
         of.queues.entry(name.clone()).or_insert_with(make)
@@ -390,7 +397,10 @@ impl Model {
         let timer = |due: Millis| Reverse((due.0, position, queue.place.clone()));
         self.timers.extend(due.into_iter().flatten().map(timer));
         let before = queue.set(position, message);
-        self.undo.push(Undo::Row { queue: name.clone(), position, before: before.map(Box::new) });
+        self.note(|| {
+            let before = before.map(Box::new);
+            Undo::Row { queue: name.clone(), position, before }
+        });
     }
 
     /// Ends a reservation: the message is free again, or gone if its life is over.
