@@ -133,11 +133,11 @@ pub fn run(seed: u64, operations: usize) -> History {
     world.history
 }
 
-fn project(tenant: Tenant) -> ProjectId {
+pub(crate) fn project(tenant: Tenant) -> ProjectId {
     ProjectId::new(format!("{tenant:024}"))
 }
 
-fn name_of(queue: QueueNumber) -> QueueName {
+pub(crate) fn name_of(queue: QueueNumber) -> QueueName {
     QueueName::new(format!("queue-{queue}"))
 }
 
@@ -484,7 +484,7 @@ fn held_of(queue: QueueNumber, got: &Got) -> Held {
 }
 
 /// What an operation is in the words of the log. Not of a look, which is in no log.
-fn command_of(op: &Op) -> Command {
+pub(crate) fn command_of(op: &Op) -> Command {
     let ack = |held: &Held| Command::AckMessage {
         queue: name_of(held.queue),
         handle: Handle { message: held.message, reservation: Some(held.reservation) },
@@ -536,7 +536,7 @@ fn command_of(op: &Op) -> Command {
     }
 }
 
-fn answer_of(op: &Op, told: Told) -> Answer {
+pub(crate) fn answer_of(op: &Op, told: Told) -> Answer {
     match (op, told) {
         (_, Err(rejection)) => Answer::Refused(rejection),
         (_, Ok(Outcome::Posted { ids })) => Answer::Posted(ids),
