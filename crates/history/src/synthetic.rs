@@ -32,7 +32,7 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -41,7 +41,7 @@ impl Dice {
 
     /// A number below `bound`, which is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.number() % bound
     }
 
     pub fn one_in(&mut self, times: u64) -> bool {
@@ -439,7 +439,7 @@ impl World {
                 leads: node == 1 + self.term % 3,
                 committed: applied,
                 applied,
-                chain: [Dice::new(applied.0).next() as u8; 32],
+                chain: [Dice::new(applied.0).number() as u8; 32],
                 log_time,
                 members: (1..=3).map(NodeId).collect(),
             });
