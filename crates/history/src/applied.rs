@@ -6,7 +6,7 @@
 
 use bessemer_model::{Command, MessageId, Outcome, ReservationId};
 
-use crate::arranged::slice_of;
+use crate::arranged::Starts;
 use crate::event::{Answer, Applied, Op, Operation, TokenNumber, Uid, token_of_name, uid_in_body};
 use crate::model::Told;
 
@@ -27,10 +27,30 @@ pub enum Content {
     Revoke(TokenNumber),
 }
 
+impl Content {
+    /// Its kind, and a number that few others of the kind have.
+    fn number(self) -> (usize, u64) {
+        match self {
+            Content::Uid(uid) => (0, uid),
+            Content::Posted(message) => (1, message.0),
+            Content::Reserved(reservation) => (2, reservation.generation()),
+            Content::Ack(message, _) => (3, message.0),
+            Content::Touch(message, _) => (4, message.0),
+            Content::Release(message, _) => (5, message.0),
+            Content::Mint(token) => (6, token),
+            Content::Revoke(token) => (7, token),
+        }
+    }
+}
+
+const KINDS: usize = 8;
+
 /// Places in `History::applied`, by content.
 #[derive(Clone, Debug, Default)]
 pub struct AppliedIndex {
-    entries: Vec<(Content, usize)>,
+    /// By kind: in order of number, then place.
+    entries: [Vec<(Content, usize)>; KINDS],
+    starts: [Starts; KINDS],
 }
 
 impl AppliedIndex {
@@ -42,22 +62,31 @@ impl AppliedIndex {
                 Command::CreateToken { token } => {
                     if let Some(number) = token_of_name(&token.name) {
                         tokens.push((token.id.clone(), number));
-                        index.entries.push((Content::Mint(number), at));
+                        index.push(Content::Mint(number), at);
                     }
                 }
                 Command::RevokeToken { id } => {
                     let known = tokens.iter().rev().find(|(token, _)| token == id);
-                    index.entries.extend(known.map(|(_, number)| (Content::Revoke(*number), at)));
+                    if let Some((_, number)) = known {
+                        index.push(Content::Revoke(*number), at);
+                    }
                 }
                 command => index.add(at, command, each.answer.as_ref().ok()),
             }
         }
-        index.entries.sort_unstable();
+        for (entries, starts) in index.entries.iter_mut().zip(&mut index.starts) {
+            entries.sort_by_key(|(content, _)| content.number().1);
+            *starts = Starts::new(entries.iter().map(|(content, _)| content.number().1));
+        }
         index
     }
 
+    fn push(&mut self, content: Content, at: usize) {
+        self.entries[content.number().0].push((content, at));
+    }
+
     fn add(&mut self, at: usize, command: &Command, told: Option<&Outcome>) {
-        let mut add = |content| self.entries.push((content, at));
+        let mut add = |content| self.push(content, at);
         match (command, told) {
             (Command::PostMessages { messages, .. }, told) => {
                 let uids = messages.iter().filter_map(|message| uid_in_body(&message.body));
@@ -96,7 +125,9 @@ impl AppliedIndex {
 
     /// Places of the requests with this content, ascending.
     pub fn find(&self, content: Content) -> impl Iterator<Item = usize> {
-        slice_of(&self.entries, content, |(content, _)| *content).iter().map(|(_, at)| *at)
+        let (kind, number) = content.number();
+        let near = self.starts[kind].slice(&self.entries[kind], number);
+        near.iter().filter(move |(one, _)| *one == content).map(|(_, at)| *at)
     }
 }
 

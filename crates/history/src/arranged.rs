@@ -78,6 +78,7 @@ pub struct Arranged<'a> {
     pub renewals: Vec<(MessageId, u64, &'a Operation)>,
     /// By queue: when a reserve whose reply reached nobody may have held messages.
     lost: Vec<Lost>,
+    places: Places,
 }
 
 /// Times at which lost reserves of one queue may have held something.
@@ -94,6 +95,76 @@ pub fn slice_of<T, K: Ord>(list: &[T], key: K, key_of: impl Fn(&T) -> K) -> &[T]
     &list[from..to]
 }
 
+/// Where the items of each number stand in a list sorted by it.
+///
+/// Numbers of a run are given one after the other, so the place of one is guessed, and looked for
+/// from there: a few steps in place of a binary search over all of memory.
+#[derive(Clone, Debug, Default)]
+pub struct Starts {
+    numbers: Vec<u64>,
+    /// One more than numbers: the last is the length of the list.
+    starts: Vec<usize>,
+}
+
+impl Starts {
+    /// `numbers` of the items, ascending.
+    pub fn new(numbers: impl Iterator<Item = u64>) -> Starts {
+        let mut starts = Starts::default();
+        let mut length = 0;
+        for number in numbers {
+            if starts.numbers.last() != Some(&number) {
+                starts.numbers.push(number);
+                starts.starts.push(length);
+            }
+            length += 1;
+        }
+        starts.starts.push(length);
+        starts
+    }
+
+    /// The items of `number`.
+    pub fn slice<'a, T>(&self, list: &'a [T], number: u64) -> &'a [T] {
+        match self.find(number) {
+            Some(at) => &list[self.starts[at]..self.starts[at + 1]],
+            None => &[],
+        }
+    }
+
+    fn find(&self, number: u64) -> Option<usize> {
+        let (first, last) = (*self.numbers.first()?, *self.numbers.last()?);
+        if number < first || number > last {
+            return None;
+        }
+        let steps = self.numbers.len() as u128 - 1;
+        let span = u128::from(last - first).max(1);
+        let guess = (u128::from(number - first) * steps / span) as usize;
+        // The number stands between `low` and `high`, ends included.
+        let (mut low, mut high, mut step) = (guess, guess, 1);
+        while self.numbers[low] > number {
+            high = low;
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        while self.numbers[high] < number {
+            low = high;
+            high = (high + step).min(self.numbers.len() - 1);
+            step *= 2;
+        }
+        self.numbers[low..=high].binary_search(&number).ok().map(|at| low + at)
+    }
+}
+
+/// Where the lists of `Arranged` have what.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    deliveries: Starts,
+    posts: Starts,
+    uids: Starts,
+    messages: Starts,
+    acks: Starts,
+    renewals: Starts,
+}
+
 impl<'a> Arranged<'a> {
     pub fn new(history: &'a History) -> Arranged<'a> {
         let queues = history.rules.queues.len();
@@ -107,12 +178,13 @@ impl<'a> Arranged<'a> {
             acks: Vec::new(),
             renewals: Vec::new(),
             lost: vec![Lost::default(); queues],
+            places: Places::default(),
         };
         for operation in &history.operations {
             arranged.take(operation);
         }
-        arranged.deliveries.sort_by_key(|each| (each.got.message, each.generation()));
-        arranged.posts.sort_by_key(|post| (post.uid, post.operation.answered_ns));
+        arranged.deliveries.sort_by_cached_key(|each| (each.got.message, each.generation()));
+        arranged.posts.sort_by_cached_key(|post| (post.uid, post.operation.answered_ns));
         let named = arranged.posts.iter().filter_map(|post| Some((post.message?, post.uid)));
         arranged.uids = named.collect();
         let got = arranged.deliveries.iter().map(|each| each.got);
@@ -121,10 +193,18 @@ impl<'a> Arranged<'a> {
         arranged.uids.dedup();
         arranged.messages = arranged.uids.iter().map(|(message, uid)| (*uid, *message)).collect();
         arranged.messages.sort_unstable();
-        arranged.acks.sort_by_key(|ack| (ack.held.message, ack.operation.answered_ns));
-        arranged.renewals.sort_by_key(|(message, generation, operation)| {
+        arranged.acks.sort_by_cached_key(|ack| (ack.held.message, ack.operation.answered_ns));
+        arranged.renewals.sort_by_cached_key(|(message, generation, operation)| {
             (*message, *generation, operation.answered_ns)
         });
+        arranged.places = Places {
+            deliveries: Starts::new(arranged.deliveries.iter().map(|each| each.got.message.0)),
+            posts: Starts::new(arranged.posts.iter().map(|post| post.uid)),
+            uids: Starts::new(arranged.uids.iter().map(|(message, _)| message.0)),
+            messages: Starts::new(arranged.messages.iter().map(|(uid, _)| *uid)),
+            acks: Starts::new(arranged.acks.iter().map(|ack| ack.held.message.0)),
+            renewals: Starts::new(arranged.renewals.iter().map(|(message, ..)| message.0)),
+        };
         for lost in &mut arranged.lost {
             lost.spans.sort_unstable();
             let mut latest = 0;
@@ -205,26 +285,26 @@ impl<'a> Arranged<'a> {
 
     /// Deliveries of one message, oldest first.
     pub fn deliveries_of(&self, message: MessageId) -> &[Delivery<'a>] {
-        slice_of(&self.deliveries, message, |each| each.got.message)
+        self.places.deliveries.slice(&self.deliveries, message.0)
     }
 
     /// Posts of one uid, in order of answers.
     pub fn posts_of(&self, uid: Uid) -> &[Post<'a>] {
-        slice_of(&self.posts, uid, |post| post.uid)
+        self.places.posts.slice(&self.posts, uid)
     }
 
     pub fn messages_of(&self, uid: Uid) -> &[(Uid, MessageId)] {
-        slice_of(&self.messages, uid, |(uid, _)| *uid)
+        self.places.messages.slice(&self.messages, uid)
     }
 
     /// The first uid a message was seen as.
     pub fn uid_of(&self, message: MessageId) -> Option<Uid> {
-        slice_of(&self.uids, message, |(message, _)| *message).first().map(|(_, uid)| *uid)
+        self.places.uids.slice(&self.uids, message.0).first().map(|(_, uid)| *uid)
     }
 
     /// Acks that may have removed the message, in order of answers.
     pub fn acks_of(&self, message: MessageId) -> &[Ack<'a>] {
-        slice_of(&self.acks, message, |ack| ack.held.message)
+        self.places.acks.slice(&self.acks, message.0)
     }
 
     /// Touches and releases of one reservation that may have been done.
@@ -233,8 +313,8 @@ impl<'a> Arranged<'a> {
         message: MessageId,
         reservation: ReservationId,
     ) -> &[(MessageId, u64, &'a Operation)] {
-        let key = (message, reservation.generation());
-        slice_of(&self.renewals, key, |(message, generation, _)| (*message, *generation))
+        let of_message = self.places.renewals.slice(&self.renewals, message.0);
+        slice_of(of_message, reservation.generation(), |(_, generation, _)| *generation)
     }
 
     /// Whether a reserve of `queue` whose reply reached nobody may have held messages at some time

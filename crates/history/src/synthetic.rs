@@ -4,17 +4,19 @@
 //! operation; answers are lost, replies are undone and tokens revoked as in a real run. So a judge
 //! that finds fault with it is wrong, and what a corruption of it breaks is known.
 
+mod words;
+
 use bessemer_model::{
-    BootCount, Command, DeadLetterPatch, Handle, LaneSeq, LogIndex, MessageId, Millis, NewMessage,
-    NodeId, OrderingKey, Outcome, ProjectId, QueueName, QueuePatch, Quota, Request, RetryKey, Role,
-    TokenId, TokenRecord,
+    BootCount, Command, DeadLetterPatch, LaneSeq, LogIndex, MessageId, Millis, NodeId, Outcome,
+    ProjectId, QueuePatch, Quota, Request, RetryKey,
 };
 
 use crate::event::{
-    Answer, Applied, Got, Held, History, Op, Operation, QueueKind, QueueNumber, QueueRules, Rules,
-    Sighting, Tenant, TokenNumber, Uid, uid_in_body,
+    Answer, Applied, Held, History, Op, Operation, QueueKind, QueueNumber, QueueRules, Rules,
+    Sighting, Tenant, TokenNumber, Uid,
 };
 use crate::model::{Model, Told};
+pub(crate) use words::{answer_of, command_of, held_of, name_of, project};
 
 const CLIENTS: u64 = 8;
 const HELD_MAX: usize = 40;
@@ -32,7 +34,7 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -41,7 +43,7 @@ impl Dice {
 
     /// A number below `bound`, which is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.number() % bound
     }
 
     pub fn one_in(&mut self, times: u64) -> bool {
@@ -131,14 +133,6 @@ pub fn run(seed: u64, operations: usize) -> History {
     world.drain();
     world.history.operations.sort_by_key(|operation| operation.answered_ns);
     world.history
-}
-
-fn project(tenant: Tenant) -> ProjectId {
-    ProjectId::new(format!("{tenant:024}"))
-}
-
-fn name_of(queue: QueueNumber) -> QueueName {
-    QueueName::new(format!("queue-{queue}"))
 }
 
 impl World {
@@ -439,7 +433,7 @@ impl World {
                 leads: node == 1 + self.term % 3,
                 committed: applied,
                 applied,
-                chain: [Dice::new(applied.0).next() as u8; 32],
+                chain: [Dice::new(applied.0).number() as u8; 32],
                 log_time,
                 members: (1..=3).map(NodeId).collect(),
             });
@@ -476,88 +470,5 @@ impl World {
             self.ask(0, Op::Ack(held_of(queue, got)), Fate::Heard);
         }
         !gots.is_empty()
-    }
-}
-
-fn held_of(queue: QueueNumber, got: &Got) -> Held {
-    Held { queue, message: got.message, reservation: got.reservation }
-}
-
-/// What an operation is in the words of the log. Not of a look, which is in no log.
-fn command_of(op: &Op) -> Command {
-    let ack = |held: &Held| Command::AckMessage {
-        queue: name_of(held.queue),
-        handle: Handle { message: held.message, reservation: Some(held.reservation) },
-    };
-    let post = |queue: QueueNumber, uids: &[Uid], delay: Millis, key: Option<u64>| {
-        let messages = uids.iter().map(|uid| NewMessage {
-            body: uid.to_be_bytes().to_vec(),
-            delay,
-            expiration: None,
-            ordering_key: key.map(|key| OrderingKey::new(format!("key-{key}"))),
-        });
-        Command::PostMessages { queue: name_of(queue), messages: messages.collect() }
-    };
-    match op {
-        Op::Post { queue, uids, delay, key, .. } => post(*queue, uids, *delay, *key),
-        Op::Reserve { queue, count, timeout, .. } => Command::ReserveMessages {
-            queue: name_of(*queue),
-            count: *count,
-            timeout: Some(*timeout),
-            delete: false,
-        },
-        Op::Ack(held) => ack(held),
-        Op::Touch { held, timeout } => Command::TouchMessage {
-            queue: name_of(held.queue),
-            message: held.message,
-            reservation: held.reservation,
-            timeout: Some(*timeout),
-        },
-        Op::Release { held, delay } => Command::ReleaseMessage {
-            queue: name_of(held.queue),
-            message: held.message,
-            reservation: held.reservation,
-            delay: *delay,
-        },
-        Op::Swap { held, to, uid } => Command::Transaction {
-            commands: vec![ack(held), post(*to, &[*uid], Millis::ZERO, None)],
-        },
-        Op::Mint { token, .. } => Command::CreateToken {
-            token: TokenRecord {
-                id: TokenId::new(format!("{token:016x}")),
-                secret_hash: [0; 32],
-                role: Role::Member,
-                name: token.to_string().into(),
-                expires_at: None,
-            },
-        },
-        Op::Revoke { token } => Command::RevokeToken { id: TokenId::new(format!("{token:016x}")) },
-        Op::Look { .. } => Command::Tick,
-    }
-}
-
-fn answer_of(op: &Op, told: Told) -> Answer {
-    match (op, told) {
-        (_, Err(rejection)) => Answer::Refused(rejection),
-        (_, Ok(Outcome::Posted { ids })) => Answer::Posted(ids),
-        (_, Ok(Outcome::Reserved { messages })) => {
-            let got = messages.iter().map(|one| Got {
-                message: one.id,
-                uid: one.body.as_deref().and_then(uid_in_body),
-                reserved_count: one.reserved_count,
-                reservation: one.reservation,
-            });
-            Answer::Reserved(got.collect())
-        }
-        (_, Ok(Outcome::Deleted { count })) => Answer::Acked(count),
-        (_, Ok(Outcome::Touched { reservation })) => Answer::Touched(reservation),
-        (_, Ok(Outcome::Released)) => Answer::Released,
-        (_, Ok(Outcome::TokenCreated { .. })) => Answer::Minted,
-        (Op::Revoke { .. }, Ok(_)) => Answer::Revoked,
-        (_, Ok(Outcome::Transacted { outcomes })) => match &outcomes[..] {
-            [_, Outcome::Posted { ids }] => Answer::Swapped(ids[0]),
-            _ => Answer::Nonsense(format!("{outcomes:?}")),
-        },
-        (_, Ok(outcome)) => Answer::Nonsense(format!("{outcome:?}")),
     }
 }

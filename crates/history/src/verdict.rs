@@ -266,3 +266,7 @@ impl Summary {
         Report::new(self.findings.clone(), self.operations, self.info).require(checks)
     }
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

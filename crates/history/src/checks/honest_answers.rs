@@ -36,7 +36,15 @@ impl fmt::Display for Dishonest {
 }
 
 pub fn check(arranged: &Arranged<'_>, findings: &mut Findings) {
-    let mut names: Vec<_> = arranged.history.operations.iter().filter_map(content_of).collect();
+    let denied =
+        |answer: &Answer| answer.is_certainly_nothing() && !matches!(answer, Answer::Refused(_));
+    let operations = &arranged.history.operations;
+    let suspects = operations.iter().filter(|operation| denied(&operation.answer));
+    let mut suspects: Vec<Content> = suspects.filter_map(content_of).collect();
+    suspects.sort_unstable();
+    let named = operations.iter().filter_map(content_of);
+    let mut names: Vec<Content> =
+        named.filter(|name| suspects.binary_search(name).is_ok()).collect();
     names.sort_unstable();
     for operation in &arranged.history.operations {
         findings.looked(Check::HonestAnswers, 1);
@@ -45,8 +53,8 @@ pub fn check(arranged: &Arranged<'_>, findings: &mut Findings) {
             let (op, answer) = (op.clone(), answer.clone());
             findings.blame(Dishonest::Unfit { op, answer, called_ns: *called_ns });
         }
-        let denied = answer.is_certainly_nothing() && !matches!(answer, Answer::Refused(_));
-        let Some(content) = content_of(operation).filter(|_| denied) else { continue };
+        let name = if denied(answer) { content_of(operation) } else { None };
+        let Some(content) = name else { continue };
         let alone = match content {
             Content::Uid(uid) => arranged.posts_of(uid).len() == 1,
             name => slice_of(&names, name, |name| *name).len() == 1,

@@ -87,11 +87,10 @@ fn place_of<'a>(
     }
     let content = content_of(operation)?;
     let applied = &arranged.history.applied;
-    let mut places = arranged.applied.find(content);
     let right = |place: &usize| is_answer(answer, &applied[*place].answer);
-    let first = arranged.applied.find(content).find(right);
-    let Some(place) = first else {
-        return wrong(arranged, operation, places.next(), findings);
+    let mut places = arranged.applied.find(content).filter(right);
+    let Some(place) = places.next() else {
+        return wrong(arranged, operation, arranged.applied.find(content).next(), findings);
     };
     findings.looked(Check::Linear, 1);
     let named = content_is_whole(op, answer, &applied[place].request.command);
@@ -99,8 +98,7 @@ fn place_of<'a>(
         let (called_ns, op, answer) = (operation.called_ns, op.clone(), answer.clone());
         findings.blame(NotLinear::Unmatched { called_ns, op, answer });
     }
-    let once = arranged.applied.find(content).filter(right).nth(1).is_none();
-    once.then_some(Placed { operation, place })
+    places.next().is_none().then_some(Placed { operation, place })
 }
 
 /// No request had the answer that was heard.

@@ -144,8 +144,8 @@ fn overtaken(
                 largest.add(at, given[at].got.message);
             }
             let before = generations.partition_point(|generation| *generation < back.next);
-            let Some((younger, at)) = largest.before(before) else { continue };
             findings.looked(Check::Place, 1);
+            let Some((younger, at)) = largest.before(before) else { continue };
             let until_ns = given[at].operation.answered_ns;
             if younger > back.message && !arranged.perhaps_held(queue, back.since_ns, until_ns) {
                 findings.blame(OutOfPlace::Clients { queue, older: back.message, younger });
