@@ -15,6 +15,7 @@ use bessemer_seam::net::Channel;
 use crate::cluster::{Cluster, Death, Harm};
 use crate::membership;
 use crate::runtime::ClockChange;
+use crate::scenes;
 use crate::seed::Rng;
 use crate::world::net::Link;
 
@@ -79,9 +80,14 @@ pub enum Fault {
     Wipe,
     /// A node comes back on a copy of its disks from earlier.
     OldCopy,
+    // Scenes: see `scenes.rs`.
+    OtherMajority,
+    ForgottenVote,
+    StaleMember,
 }
 
 impl Fault {
+    /// What plans by chance draw from: all but scenes.
     pub const ALL: [Fault; 31] = [
         Fault::KillOne,
         Fault::KillAll,
@@ -118,12 +124,21 @@ impl Fault {
 
     /// By the name that `Debug` gives it; letters of either case.
     pub fn named(name: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+        let scenes = [Fault::OtherMajority, Fault::ForgottenVote, Fault::StaleMember];
+        Fault::ALL.into_iter().chain(scenes).find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 
     /// The cluster may have other members afterwards.
     pub fn changes_members(self) -> bool {
-        matches!(self, Fault::Membership | Fault::Flip | Fault::Wipe | Fault::OldCopy)
+        matches!(
+            self,
+            Fault::Membership
+                | Fault::Flip
+                | Fault::Wipe
+                | Fault::OldCopy
+                | Fault::OtherMajority
+                | Fault::StaleMember
+        )
     }
 
     /// A random non-empty choice: runs with few kinds reach deeper than runs with all.
@@ -282,6 +297,9 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
         }
         Fault::Flip => cluster.harm(one, Harm::Flip, length),
         Fault::Wipe => cluster.harm(one, Harm::Wipe, length),
+        Fault::OtherMajority => scenes::other_majority(cluster, rng).await,
+        Fault::ForgottenVote => scenes::forgotten_vote(cluster, rng).await,
+        Fault::StaleMember => scenes::stale_member(cluster).await,
         Fault::OldCopy => {
             cluster.take_copy(one);
             let down = Duration::from_millis(rng.below(2_000));
