@@ -84,6 +84,7 @@ pub enum Fault {
     OtherMajority,
     ForgottenVote,
     StaleMember,
+    LearnerMajority,
 }
 
 impl Fault {
@@ -122,10 +123,16 @@ impl Fault {
         Fault::OldCopy,
     ];
 
+    pub const SCENES: [Fault; 4] = [
+        Fault::OtherMajority,
+        Fault::ForgottenVote,
+        Fault::StaleMember,
+        Fault::LearnerMajority,
+    ];
+
     /// By the name that `Debug` gives it; letters of either case.
     pub fn named(name: &str) -> Option<Fault> {
-        let scenes = [Fault::OtherMajority, Fault::ForgottenVote, Fault::StaleMember];
-        Fault::ALL.into_iter().chain(scenes).find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+        Fault::ALL.into_iter().chain(Fault::SCENES).find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 
     /// The cluster may have other members afterwards.
@@ -138,6 +145,7 @@ impl Fault {
                 | Fault::OldCopy
                 | Fault::OtherMajority
                 | Fault::StaleMember
+                | Fault::LearnerMajority
         )
     }
 
@@ -300,6 +308,7 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
         Fault::OtherMajority => scenes::other_majority(cluster, rng).await,
         Fault::ForgottenVote => scenes::forgotten_vote(cluster, rng).await,
         Fault::StaleMember => scenes::stale_member(cluster).await,
+        Fault::LearnerMajority => scenes::learner_majority(cluster).await,
         Fault::OldCopy => {
             cluster.take_copy(one);
             let down = Duration::from_millis(rng.below(2_000));

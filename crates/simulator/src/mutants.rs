@@ -23,20 +23,15 @@ impl Plan {
             More::Snapshots => self.with_many_snapshots(),
             More::Clients => self.with_many_clients(),
             More::Both => self.with_many_snapshots().with_many_clients(),
+            More::ThreeNodes => {
+                self.settings.nodes = 3;
+                self.with_many_snapshots().with_many_clients()
+            }
             More::SlowRounds => {
                 self.settings.link.delay_us = (10_000, 60_000);
                 self.with_many_clients()
             }
         }
-    }
-
-    /// The scene of openraft's issue 1808, for a build whose openraft has it.
-    pub fn with_stale_member(mut self) -> Plan {
-        self.kinds = vec![Fault::StaleMember];
-        self.settings.nodes = 3;
-        self.clients = 12;
-        self.work = Duration::from_secs(30);
-        self.with_many_snapshots()
     }
 
     fn with_many_clients(mut self) -> Plan {
@@ -66,6 +61,8 @@ enum More {
     /// Many clients, for long.
     Clients,
     Both,
+    /// Both, and three nodes: a scene's sides.
+    ThreeNodes,
     /// Many clients, and links on which a round takes long.
     SlowRounds,
 }
@@ -79,6 +76,8 @@ fn hint(mutant: Mutant) -> Hint {
         M::NatsDamagedRecordSkipped | M::WipedNodeAdmitted => (&[OtherMajority], More::Nothing),
         M::NatsRottenSnapshot => (&[RottenSnapshot, KillAll, Isolate], More::Both),
         M::Openraft1220 => (&[OtherMajority], More::Nothing),
+        M::Openraft1808 => (&[StaleMember], More::ThreeNodes),
+        M::LearnerCountedInQuorum => (&[LearnerMajority], More::ThreeNodes),
         M::VoteNotSynced => (&[ForgottenVote], More::Nothing),
         M::CommitsWhatItHolds => (&[Part, Isolate, KillOne], More::Nothing),
         M::RedisRaftStaleRead => (&[Part, Isolate], More::Clients),

@@ -76,12 +76,7 @@ pub async fn stale_member(cluster: &Cluster) {
         return;
     }
     // A learner that has everything, so that the others' change is short.
-    let fed = cluster.add();
-    isolate(cluster, fed, true);
-    membership::ask(cluster, join(fed), Duration::from_secs(2));
-    cluster.sim.sleep(Duration::from_secs(3)).await;
-    isolate(cluster, fed, false);
-    cluster.sim.sleep(Duration::from_secs(2)).await;
+    let fed = a_learner(cluster).await;
     if membership::leader(cluster).map(|status| status.me) != Some(cut) {
         return;
     }
@@ -109,6 +104,31 @@ pub async fn stale_member(cluster: &Cluster) {
     }
     cluster.sim.sleep(Duration::from_secs(6)).await;
     cluster.net.heal_all();
+}
+
+/// The leader is left alone with a learner that has everything, while the voters are a majority.
+pub async fn learner_majority(cluster: &Cluster) {
+    let Some((leader, others)) = sides(cluster).await else { return };
+    let learner = a_learner(cluster).await;
+    for voter in &others {
+        for side in [leader, learner] {
+            cluster.net.set_cut(*voter, side, true);
+            cluster.net.set_cut(side, *voter, true);
+        }
+    }
+    cluster.sim.sleep(Duration::from_secs(5)).await;
+    cluster.net.heal_all();
+}
+
+/// Makes a node a learner that stays one: the change that wants more gives up before it caught up.
+async fn a_learner(cluster: &Cluster) -> NodeId {
+    let learner = cluster.add();
+    isolate(cluster, learner, true);
+    membership::ask(cluster, join(learner), Duration::from_secs(2));
+    cluster.sim.sleep(Duration::from_secs(3)).await;
+    isolate(cluster, learner, false);
+    cluster.sim.sleep(Duration::from_secs(2)).await;
+    learner
 }
 
 fn join(node: NodeId) -> MembershipChange {

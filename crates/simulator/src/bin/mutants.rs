@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bessemer_seam::mutants::{ALL, About, COMPILED, Mutant};
+use bessemer_seam::mutants::{ALL, About, COMPILED, IN_LIBRARY, Mutant};
 use bessemer_simulator::checks::Violation;
 use bessemer_simulator::run::{Plan, Report, run};
 use bessemer_simulator::trace::TraceTo;
@@ -36,9 +36,10 @@ struct Arguments {
     /// Uses plans as they come, not those that bring a mutant to light sooner.
     #[arg(long)]
     undirected: bool,
-    /// Runs no mutant: what stands under its name is planted in a library instead.
+    /// Only those that are patches of openraft, for a build with the patched copy: the environment
+    /// names the one that has its way (`.ci/mutants.sh`).
     #[arg(long)]
-    label: Option<String>,
+    library: bool,
     /// Prints one JSON object per mutant, a line each, instead of the table.
     #[arg(long)]
     json: bool,
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
             .for_each(|about| println!("{:32} {:32} {}", about.name, about.place, about.what));
         return ExitCode::SUCCESS;
     }
-    if !COMPILED && arguments.label.is_none() {
+    if !COMPILED {
         eprintln!("mutants: nothing is planted: build with --features mutants");
         return ExitCode::from(2);
     }
@@ -84,12 +85,7 @@ fn main() -> ExitCode {
             "mutant", "found by", "seed", "runs", "virtual", "real", "strikes"
         );
     }
-    let rows: Vec<Row> = match &arguments.label {
-        Some(label) => vec![hunt(&arguments, Row { name: label.clone(), ..Row::default() }, None)],
-        None => chosen(&arguments)
-            .map(|about| hunt(&arguments, row_of(about), Some(about.mutant)))
-            .collect(),
-    };
+    let rows: Vec<Row> = chosen(&arguments).map(|about| hunt(&arguments, about)).collect();
     let survivors: Vec<&Row> = rows.iter().filter(|row| row.found.is_none()).collect();
     let found = rows.len() - survivors.len();
     if !arguments.json {
@@ -104,8 +100,10 @@ fn main() -> ExitCode {
 }
 
 fn chosen(arguments: &Arguments) -> impl Iterator<Item = &'static About> {
-    let only = arguments.only;
-    ALL.iter().filter(move |about| only.is_none_or(|only| about.mutant == only))
+    let Arguments { only, library, .. } = *arguments;
+    ALL.iter()
+        .filter(move |about| about.place.starts_with(IN_LIBRARY) == library)
+        .filter(move |about| only.is_none_or(|only| about.mutant == only))
 }
 
 fn row_of(about: &About) -> Row {
@@ -115,13 +113,14 @@ fn row_of(about: &About) -> Row {
 
 /// Runs seeds until a promise is broken that is kept when nothing is planted; a check of promises is
 /// preferred to one that sees the code give up, in the same run.
-fn hunt(arguments: &Arguments, mut row: Row, mutant: Option<Mutant>) -> Row {
+fn hunt(arguments: &Arguments, about: &About) -> Row {
+    let mut row = row_of(about);
     let began = Instant::now();
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
         if began.elapsed().as_secs() >= arguments.seconds {
             break;
         }
-        let plan = plan(arguments, seed, mutant);
+        let plan = plan(arguments, seed, about.mutant);
         let report = catch_unwind(AssertUnwindSafe(|| run(&plan, TraceTo::Hash)));
         row.runs += 1;
         row.seed = seed;
@@ -131,7 +130,7 @@ fn hunt(arguments: &Arguments, mut row: Row, mutant: Option<Mutant>) -> Row {
                 row.virtual_s += report.virtual_time.as_secs_f64();
                 judge(report, &mut row);
                 let innocent = Plan { mutant: None, ..plan };
-                if mutant.is_some()
+                if !arguments.library
                     && row.found.is_some()
                     && run(&innocent, TraceTo::Hash).violations().next().is_some()
                 {
@@ -156,15 +155,12 @@ fn hunt(arguments: &Arguments, mut row: Row, mutant: Option<Mutant>) -> Row {
     row
 }
 
-fn plan(arguments: &Arguments, seed: u64, mutant: Option<Mutant>) -> Plan {
+fn plan(arguments: &Arguments, seed: u64, mutant: Mutant) -> Plan {
     let plan = Plan::of(seed);
-    match mutant {
-        Some(_) if arguments.undirected => Plan { mutant, ..plan },
-        Some(mutant) => plan.with_mutant(mutant),
-        // The library's mutant is openraft's.
-        None if arguments.undirected => plan,
-        None => plan.with_stale_member(),
+    if arguments.undirected {
+        return Plan { mutant: Some(mutant), ..plan };
     }
+    plan.with_mutant(mutant)
 }
 
 fn judge(report: &Report, row: &mut Row) {
