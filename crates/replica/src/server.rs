@@ -186,13 +186,17 @@ async fn answer<W: World>(
             }
         }
         Message::Ballot { vote, last, transfer, pre } => {
+            let last = match crate::log_store::last_log_id(&shared.group_log) {
+                Ok(own) if mutants::on(Mutant::Openraft1220) => own,
+                _ => last,
+            };
             let mut request = VoteRequest::new(vote, last);
             request.leadership_transfer = transfer;
             let answer = if pre { raft.pre_vote(request).await } else { raft.vote(request).await };
             let answer = answer.map_err(io::Error::other)?;
             Message::BallotAnswer {
                 vote: answer.vote,
-                granted: answer.vote_granted || mutants::on(Mutant::Openraft1220),
+                granted: answer.vote_granted,
                 last: answer.last_log_id,
             }
         }

@@ -1,6 +1,7 @@
 //! Planted bugs: what the simulation and its checks must find, or they are worth nothing.
 //!
-//! Not here: the bugs themselves. Each sits where such a bug would sit, as `if mutants::on(…)`;
+//! Not here: the bugs themselves. Those whose place is in openraft are patches of a copy of it
+//! (`crates/simulator/mutants`, `.ci/mutants.sh`). Each other one sits where such a bug would sit, as `if mutants::on(…)`;
 //! without the feature `mutants` that is the constant `false`, and nothing of it is compiled.
 //! At most one is chosen, per thread, at run time. Two guards keep them out of a program people
 //! run: no build without debug assertions has the feature, and the crate `bessemer` refuses it.
@@ -86,12 +87,17 @@ mutants! {
     Openraft1220 "openraft-1220-vote" "replica/server.rs"
         "A vote is granted to whoever asks, whatever log it has."
         "openraft 0.10.0-alpha.2 (1220): votes granted wrongly, data lost at Databend";
+    Openraft1808 "openraft-1808-stale-membership" "openraft/raft_state/membership_state"
+        "A snapshot that covers an uncommitted membership leaves it in force."
+        "openraft before 0.9.25 (1808): disjoint quorums, committed entries lost";
     Openraft2116 "openraft-2116-apply-swept" "replica/server.rs, snapshot_receive.rs"
         "Commits go on while a snapshot comes in."
         "openraft (2116): an entry is applied that a snapshot has swept away";
     OpenraftRestoredLeader "openraft-restored-leader" "replica/config.rs"
         "A leader that comes back leads on, with a shorter log."
         "openraft 0.10: enable_leader_restore with entries sent before they are durable";
+    LearnerCountedInQuorum "learner-counted-in-quorum" "openraft/membership"
+        "What a learner holds counts towards a majority of voters." "";
     VoteNotSynced "vote-not-synced" "replica/log_store.rs"
         "A vote is cast before it is durable." "";
     PurgePastFlush "purge-past-flush" "replica/log_store.rs"
@@ -149,6 +155,9 @@ mutants! {
     WrongByteInState "wrong-byte-in-state" "simulator/world/state.rs"
         "Now and then a body changes by one bit on its way into the state of one node." "";
 }
+
+/// Begins the place of a mutant that is a patch of openraft.
+pub const IN_LIBRARY: &str = "openraft/";
 
 impl Mutant {
     pub fn about(self) -> &'static About {

@@ -15,6 +15,7 @@ use bessemer_seam::net::Channel;
 use crate::cluster::{Cluster, Death, Harm};
 use crate::membership;
 use crate::runtime::ClockChange;
+use crate::scenes;
 use crate::seed::Rng;
 use crate::world::net::Link;
 
@@ -79,9 +80,15 @@ pub enum Fault {
     Wipe,
     /// A node comes back on a copy of its disks from earlier.
     OldCopy,
+    // Scenes: see `scenes.rs`.
+    OtherMajority,
+    ForgottenVote,
+    StaleMember,
+    LearnerMajority,
 }
 
 impl Fault {
+    /// What plans by chance draw from: all but scenes.
     pub const ALL: [Fault; 31] = [
         Fault::KillOne,
         Fault::KillAll,
@@ -116,14 +123,30 @@ impl Fault {
         Fault::OldCopy,
     ];
 
+    pub const SCENES: [Fault; 4] = [
+        Fault::OtherMajority,
+        Fault::ForgottenVote,
+        Fault::StaleMember,
+        Fault::LearnerMajority,
+    ];
+
     /// By the name that `Debug` gives it; letters of either case.
     pub fn named(name: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+        Fault::ALL.into_iter().chain(Fault::SCENES).find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 
     /// The cluster may have other members afterwards.
     pub fn changes_members(self) -> bool {
-        matches!(self, Fault::Membership | Fault::Flip | Fault::Wipe | Fault::OldCopy)
+        matches!(
+            self,
+            Fault::Membership
+                | Fault::Flip
+                | Fault::Wipe
+                | Fault::OldCopy
+                | Fault::OtherMajority
+                | Fault::StaleMember
+                | Fault::LearnerMajority
+        )
     }
 
     /// A random non-empty choice: runs with few kinds reach deeper than runs with all.
@@ -286,6 +309,10 @@ async fn begin(cluster: &Cluster, fault: Fault, length: Duration, rng: &mut Rng)
             cluster.sim.sleep(length + CALM).await;
         }
         Fault::Wipe => cluster.harm(one, Harm::Wipe, length),
+        Fault::OtherMajority => scenes::other_majority(cluster, rng).await,
+        Fault::ForgottenVote => scenes::forgotten_vote(cluster, rng).await,
+        Fault::StaleMember => scenes::stale_member(cluster).await,
+        Fault::LearnerMajority => scenes::learner_majority(cluster).await,
         Fault::OldCopy => {
             cluster.take_copy(one);
             cluster.sim.sleep(length).await;

@@ -20,6 +20,7 @@ pub mod queues;
 pub mod record;
 pub mod run;
 pub mod runtime;
+mod scenes;
 pub mod seed;
 pub mod shrink;
 mod signal;
