@@ -292,8 +292,7 @@ pub(crate) async fn keep<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
 }
 
 /// What the operator is told of a node whose disk lost data.
-pub(crate) const CONDEMNED: &str =
-    "a peer refuses this node: its disk lost data that it once had, so it may not vote or serve \
+pub(crate) const CONDEMNED: &str = "a peer refuses this node: its disk lost data that it once had, so it may not vote or serve \
      again; take its place with a new node id and an empty data directory (bessemer cluster \
      replace)";
 

@@ -123,16 +123,15 @@ impl Fault {
         Fault::OldCopy,
     ];
 
-    pub const SCENES: [Fault; 4] = [
-        Fault::OtherMajority,
-        Fault::ForgottenVote,
-        Fault::StaleMember,
-        Fault::LearnerMajority,
-    ];
+    pub const SCENES: [Fault; 4] =
+        [Fault::OtherMajority, Fault::ForgottenVote, Fault::StaleMember, Fault::LearnerMajority];
 
     /// By the name that `Debug` gives it; letters of either case.
     pub fn named(name: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().chain(Fault::SCENES).find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+        Fault::ALL
+            .into_iter()
+            .chain(Fault::SCENES)
+            .find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 
     /// The cluster may have other members afterwards.

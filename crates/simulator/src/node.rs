@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bessemer_log::{Log, LogError, LogOptions};
 use bessemer_engine::Told;
+use bessemer_log::{Log, LogError, LogOptions};
 use bessemer_model::{BootCount, DataId, LogIndex, NodeId};
 use bessemer_node::{Node, NodeOptions};
 use bessemer_replica::{ReplicaOptions, World};

@@ -19,10 +19,7 @@ pub const QUEUES: [QueueRules; 8] = [
     QueueRules { tenant: 0, kind: QueueKind::Keyed },
     QueueRules {
         tenant: 0,
-        kind: QueueKind::Dying {
-            into: DEAD_QUEUE,
-            max_reservations: DYING_MAX_RESERVATIONS,
-        },
+        kind: QueueKind::Dying { into: DEAD_QUEUE, max_reservations: DYING_MAX_RESERVATIONS },
     },
     QueueRules { tenant: 0, kind: QueueKind::Dead },
     QueueRules { tenant: 1, kind: QueueKind::Plain },

@@ -204,9 +204,9 @@ impl Workload {
         };
         // Who asks may be found out by a barrier of its own first.
         let patience = 2 * PATIENCE + wait;
-        let reply = self.doors.call_lossy(door, patience, |node| {
-            Box::pin(calls::call(node.service().clone(), ask))
-        });
+        let reply = self
+            .doors
+            .call_lossy(door, patience, |node| Box::pin(calls::call(node.service().clone(), ask)));
         let lost = if is_read { Answer::NotDone } else { Answer::Unknown };
         reply.await.unwrap_or_else(|| Reply::of(lost))
     }

@@ -30,8 +30,7 @@ fn on_three_nodes<F: Future<Output = ()>>(test: impl FnOnce(Stage) -> F) {
         settings.nodes = 3;
         let cluster = Cluster::new(&sim, settings);
         sim.spawn(Life::HARNESS, cluster.clone().supervise());
-        let workload =
-            Workload::new(&sim, cluster.doors.clone(), cluster.record.clone(), u64::MAX);
+        let workload = Workload::new(&sim, cluster.doors.clone(), cluster.record.clone(), u64::MAX);
         workload.set_up(&mut sim.fork_rng()).await;
         test(Stage { sim, cluster, workload }).await;
     });

@@ -10,7 +10,7 @@ use bessemer_simulator::run::{Plan, run};
 use bessemer_simulator::trace::TraceTo;
 
 /// Seeds of every build; the nightly run takes more, with the `sim` program.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 40;
 /// A planted bug must be found in this many seeds.
 const MUTANT_SEEDS_MAX: u64 = 20;
 
@@ -36,9 +36,13 @@ fn seeds_keep_every_promise() {
     let all = summary.report(Check::ALL);
     println!("{all}{proofs:#?}");
     assert_eq!(all.verdict, Verdict::Valid, "{all}");
-    for name in
-        ["power lost in a call", "syncs failed", "messages stalled", "streams reset", "snapshots installed"]
-    {
+    for name in [
+        "power lost in a call",
+        "syncs failed",
+        "messages stalled",
+        "streams reset",
+        "snapshots installed",
+    ] {
         assert!(proofs.get(name).is_some_and(|times| *times > 0), "{name} never happened");
     }
 }

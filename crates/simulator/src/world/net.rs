@@ -190,13 +190,7 @@ impl SimNet {
 
     /// The same, but only the sender learns it at once: what it has sent arrives up to `late`
     /// later, when it may have been sent again on a new stream.
-    pub fn break_streams_late(
-        &self,
-        one: NodeId,
-        other: NodeId,
-        channel: Channel,
-        late: Duration,
-    ) {
+    pub fn break_streams_late(&self, one: NodeId, other: NodeId, channel: Channel, late: Duration) {
         let now_ns = self.now_ns();
         let mut rest = Rest::default();
         let mut state = self.lock();
