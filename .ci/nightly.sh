@@ -39,8 +39,11 @@ model_long() {
     cargo test --release --workspace --locked --test engine -- --nocapture model
 }
 
+# Goes on where it stopped: seeds that were run on this commit are left out.
 simulator_long() {
-  timeout --kill-after=30 14400 cargo run --release --locked -p bessemer-simulator --bin sim -- --seeds 2000
+  simulate 14400 --seeds 20000 --resume "$NIGHTLY/seeds" || { grep -v '^seed' "$WORK/sim.out"; return 1; }
+  simulate 3600 --seeds 1000 --twice || { grep -v '^seed' "$WORK/sim.out"; return 1; }
+  grep 'seeds failed' "$WORK/sim.out"
 }
 
 kill_long() {

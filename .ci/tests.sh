@@ -72,10 +72,31 @@ full_disk() {
     --binary "$BINARY" --dir "$WORK/full-disk" --result "$WORK/full-disk.json"
 }
 
+# Seeds of every run, and of these the first few twice: the same hash.
+SEEDS_SHORT=300
+SEEDS_TWICE=20
+
+# $1 and the rest go to the simulator; it runs as many processes as there are cores.
+simulate() {
+  timeout --kill-after=30 "$1" "$TARGET/release/sim" --jobs "$(nproc)" "${@:2}" >"$WORK/sim.out"
+}
+
+seeds_short() {
+  simulate 900 --seeds "$SEEDS_SHORT" || { grep -v '^seed' "$WORK/sim.out"; return 1; }
+  grep 'seeds failed' "$WORK/sim.out"
+}
+
+seeds_twice() {
+  simulate 300 --seeds "$SEEDS_TWICE" --twice || { grep -v '^seed' "$WORK/sim.out"; return 1; }
+  grep 'seeds failed' "$WORK/sim.out"
+}
+
 tests_fast() {
   mkdir -p "$WORK"
   step "house rules" 10 xtask tidy
   step "Rust tests" 180 rust_tests
+  step "simulator: $SEEDS_SHORT seeds" 90 seeds_short
+  step "simulator: $SEEDS_TWICE seeds, each twice" 12 seeds_twice
   step "checker on planted histories" 5 python_unit
   step "main job: leader killed in the middle" 40 main_job
 }

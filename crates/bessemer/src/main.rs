@@ -16,6 +16,11 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, code_of};
 
+const _: () = assert!(
+    !bessemer_seam::mutants::COMPILED,
+    "bugs are planted in this build: the feature `mutants` is for the simulation alone"
+);
+
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
         Ok(()) => Exit::Success.into(),

@@ -123,12 +123,15 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    /// Refuses a number that is written longer than it needs: each has one form.
     pub fn var(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            let beyond = shift == 63 && bits > 1;
+            let padded = shift > 0 && byte == 0;
+            if beyond || padded {
                 return Err(self.malformed());
             }
             value |= bits << shift;
@@ -207,6 +210,14 @@ mod tests {
                 assert_eq!(reader.end(), Ok(()));
             }
         }
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        for padded in [&[0x80, 0][..], &[0x81, 0], &[0x81, 0x80, 0], &[0xff, 0x80, 0x80, 0]] {
+            assert!(Reader::new("number", padded).var().is_err(), "{padded:?}");
+        }
+        assert_eq!(Reader::new("number", &[0]).var(), Ok(0));
     }
 
     #[test]

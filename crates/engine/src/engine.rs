@@ -8,7 +8,8 @@
 use std::ops::ControlFlow;
 
 use bessemer_model::{BootCount, GroupId, LaneSeq, LogIndex, Millis, NodeId};
-use bessemer_seam::kv::{Kv, Table};
+use bessemer_seam::kv::{Kv, Table, WriteBatch};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::apply::apply_request;
 use crate::core::{self, CLUSTER_VERSION, Core};
@@ -119,6 +120,11 @@ impl<K: Kv> Engine<K> {
         }
         // Should the write fail, what it held is lost with this engine.
         self.unfinished = true;
+        if mutants::on(Mutant::EtcdHalfApplied) {
+            // The rows of the group and of the caller come last.
+            let writes = batch.writes.split_off(batch.writes.len() / 2);
+            self.kv.write(WriteBatch { writes })?;
+        }
         self.kv.write(batch)?;
         self.unfinished = false;
         Ok(())
@@ -210,7 +216,7 @@ fn refuse(known: Option<&LaneRow>, lane: LaneSeq) -> Option<PartResult> {
         // The first part of a boot.
         Some(_) | None => 0,
     };
-    if lane.seq <= last {
+    if lane.seq <= last && !mutants::on(Mutant::RedpandaResentPart) {
         Some(PartResult::Duplicate)
     } else if lane.seq > last + 1 {
         Some(PartResult::Gap { expected: last + 1 })

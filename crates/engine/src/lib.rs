@@ -13,6 +13,8 @@ mod core;
 mod engine;
 pub mod entry;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod group;
 mod overlay;
 mod project;
@@ -33,4 +35,6 @@ pub use entry::{
     Batch, Part, decode_batch, decode_part, encode_batch, encode_part, join_part, peek_part,
 };
 pub use fault::{DecodeError, Fault};
+#[cfg(feature = "mutants")]
+pub use retry::forget_keyed_outcomes;
 pub use told::{Applied, PartResult, PartTold, Told};

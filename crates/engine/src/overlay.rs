@@ -11,6 +11,7 @@ use std::io;
 use std::ops::{Bound, ControlFlow};
 
 use bessemer_seam::kv::{KvRead, Table, Write, WriteBatch};
+use bessemer_seam::mutants::{self, Mutant};
 
 /// What is known of a key in the map below.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +100,8 @@ impl Overlay {
                 None
             }
             Entry::Occupied(mut entry) => {
-                let below = entry.get().below;
+                let forgets = mutants::on(Mutant::OverlayForgetsBelow);
+                let below = if forgets { below } else { entry.get().below };
                 if value.is_none() && below == Below::Absent {
                     Some(entry.remove())
                 } else {
@@ -197,6 +199,7 @@ impl KvRead for Overlay {
         let range = (Bound::Included(from), Bound::Excluded(to));
         let mut pending = self.rows[slot(table)].range::<[u8], _>(range).peekable();
         let mut flow = ControlFlow::Continue(());
+        let mut skips = false;
         self.below.scan(table, from, to, &mut |key, value| {
             // First what is pending before this key, then this key unless it is overlaid.
             while let Some((ours, row)) = pending.next_if(|(ours, _)| ours.as_slice() < key) {
@@ -206,7 +209,11 @@ impl KvRead for Overlay {
                 }
             }
             flow = match pending.next_if(|(ours, _)| ours.as_slice() == key) {
-                Some((ours, row)) => give(ours, row, each),
+                Some((ours, row)) => {
+                    skips = row.value.is_none() && mutants::on(Mutant::TigerbeetleScanSkips);
+                    give(ours, row, each)
+                }
+                None if std::mem::take(&mut skips) => flow,
                 None => each(key, value),
             };
             flow

@@ -5,6 +5,7 @@
 //! Source: design 3; ironmq-v3.md 4.7.
 
 use bessemer_model::{MessageId, ProjectId, ReservationId};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::core::Core;
 use crate::tables::message::{MessageRow, MessageState};
@@ -23,6 +24,11 @@ pub(crate) fn mint(
 /// Whether `id` names the reservation under which the message is held now.
 pub(crate) fn holds(core: &Core, project: &ProjectId, row: &MessageRow, id: ReservationId) -> bool {
     match row.state {
+        MessageState::Reserved { generation, .. }
+            if id.generation() < generation && mutants::on(Mutant::EtcdLockWithoutFencing) =>
+        {
+            id.mac() == mac(core, project, row.id, id.generation(), id.touch())
+        }
         MessageState::Reserved { generation, touch, .. } => {
             id.generation() == generation
                 && id.touch() <= touch

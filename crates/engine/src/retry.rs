@@ -12,6 +12,7 @@ use bessemer_model::limits::{
 use bessemer_model::rejection::{Named, Quotum};
 use bessemer_model::{Command, Outcome, ProjectId, Rejection, ReservedMessage, RetryKey};
 use bessemer_seam::kv::{KvRead, Table};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::{Fault, Refusal};
 use crate::queue::check_length;
@@ -58,7 +59,9 @@ pub(crate) fn check(
             (key, project.row.usage.retry_keys, project.row.quota.retry_keys_max)
         }
     };
-    if let Some(row) = read(&state.rows, Table::Row, &key, RetryRow::decode)? {
+    if let Some(row) = read(&state.rows, Table::Row, &key, RetryRow::decode)?
+        && !mutants::on(Mutant::RabbitmqDuplicateOnRetry)
+    {
         if row.request_hash != retry.request_hash {
             return Err(Rejection::RetryKeyMismatch.into());
         }
@@ -102,6 +105,17 @@ pub(crate) fn change(
     state.rows.insert(Table::Row, retry::key(number, &key), row.encode());
     state.insert_timer(&Timer::Retry { due: expires_at, number, key }, Vec::new());
     Ok(())
+}
+
+/// The mutant `SnapshotWithoutKeyedOutcomes`: deletes every kept outcome from a map.
+#[cfg(feature = "mutants")]
+pub fn forget_keyed_outcomes(kv: &impl bessemer_seam::kv::Kv) -> std::io::Result<()> {
+    let mut batch = bessemer_seam::kv::WriteBatch::default();
+    kv.view().scan(Table::Row, b"D", b"E", &mut |key, _| {
+        batch.delete(Table::Row, key);
+        std::ops::ControlFlow::Continue(())
+    })?;
+    kv.write(batch)
 }
 
 /// Finds the bodies of messages that still live; `None` stays where one is gone.

@@ -8,6 +8,7 @@
 use bessemer_model::limits::TIMERS_PER_BATCH_MAX;
 use bessemer_model::{Millis, Position, StoreId};
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::Fault;
 use crate::queue::depart::{give_back, remove};
@@ -21,11 +22,14 @@ use crate::tables::{number_at, read};
 /// Moves log time towards `stamp`, settling what comes due on the way. Returns the log time: the
 /// stamp, or the deadline of the first timer there was no room for, and never less than before.
 pub(crate) fn settle(state: &mut State, stamp: Millis) -> Result<Millis, Fault> {
-    let target = stamp.max(state.now());
-    let mut budget = TIMERS_PER_BATCH_MAX;
+    let falls = mutants::on(Mutant::LogTimeFalls);
+    let target = if falls { stamp } else { stamp.max(state.now()) };
+    let passes = mutants::on(Mutant::TimerPassedUnsettled);
+    let mut budget = if passes { 1 } else { TIMERS_PER_BATCH_MAX };
     while let Some(timer) = state.first_timer()? {
-        assert!(timer.due() >= state.now(), "log time never passes an unsettled timer");
-        if timer.due() > target {
+        let on_time = timer.due() >= state.now() || passes;
+        assert!(on_time, "log time never passes an unsettled timer");
+        if timer.due() > target || passes && budget == 0 {
             break;
         }
         state.core.log_time = timer.due();

@@ -12,6 +12,7 @@ use bessemer_model::{
     StoreId,
 };
 use bessemer_seam::kv::{KvRead, Table};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::core::Core;
 use crate::fault::{Fault, Refusal};
@@ -248,7 +249,9 @@ impl State {
         self.rows.insert(Table::Index, message::ready_key(store, position), Vec::new());
         self.ready.with(store, |window| window.put(position));
         self.ready.shrink(store);
-        queue.row.ready_from = queue.row.ready_from.min(position);
+        if !mutants::on(Mutant::ReadyFromTooHigh) {
+            queue.row.ready_from = queue.row.ready_from.min(position);
+        }
         self.tell_ready(project, queue);
     }
 
@@ -260,6 +263,11 @@ impl State {
     pub fn remove_ready(&mut self, store: StoreId, position: Position) {
         self.rows.delete(Table::Index, message::ready_key(store, position));
         self.ready.with(store, |window| window.remove(&position));
+    }
+
+    /// Whether the front of the store's ready index is cached.
+    pub fn has_window(&self, store: StoreId) -> bool {
+        self.ready.has(store)
     }
 
     /// Position of the oldest message that can be reserved.

@@ -6,6 +6,7 @@
 use bessemer_model::limits::TRANSACTION_COUNT_MAX;
 use bessemer_model::rejection::Counted;
 use bessemer_model::{Command, Outcome, ProjectId, Rejection};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::apply::{apply_queue_command, is_queue_command};
 use crate::fault::Refusal;
@@ -43,9 +44,11 @@ fn change(
 ) -> Result<Vec<Outcome>, Refusal> {
     state.mark();
     let mut outcomes = Vec::with_capacity(commands.len());
+    let mut torn = None;
     for command in commands {
         match apply_queue_command(state, project, command) {
             Ok(outcome) => outcomes.push(outcome),
+            Err(refusal) if mutants::on(Mutant::KafkaTornTransaction) => torn = Some(refusal),
             Err(refusal) => {
                 state.rollback();
                 return Err(refusal);
@@ -53,7 +56,7 @@ fn change(
         }
     }
     state.keep();
-    Ok(outcomes)
+    torn.map_or(Ok(outcomes), Err)
 }
 
 fn tell(outcomes: Vec<Outcome>) -> Outcome {

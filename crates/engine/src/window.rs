@@ -121,6 +121,10 @@ impl ReadyWindows {
         }
     }
 
+    pub fn has(&self, store: StoreId) -> bool {
+        self.windows.contains_key(&store)
+    }
+
     /// Drops the window of one store.
     pub fn forget(&mut self, store: StoreId) {
         if let Some(used) = self.windows.remove(&store) {

@@ -6,6 +6,8 @@
 //!   wait is bounded in size and time.
 
 mod call;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod ironmq;
 mod json;
 mod limits;

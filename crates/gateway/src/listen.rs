@@ -36,13 +36,17 @@ const OVER_CAP: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 
 /// Both doors behind one port.
 #[derive(Clone)]
-struct Doors {
+pub(crate) struct Doors {
     iron: Router,
     native: Router,
 }
 
 impl Doors {
-    fn new(service: Arc<Service>, metrics: Arc<DoorMetrics>, options: Arc<HttpOptions>) -> Doors {
+    pub fn new(
+        service: Arc<Service>,
+        metrics: Arc<DoorMetrics>,
+        options: Arc<HttpOptions>,
+    ) -> Doors {
         let bodies = Arc::new(BodyReader::new(options));
         Doors {
             iron: ironmq::router(service.clone(), metrics.clone(), bodies.clone()),
@@ -50,7 +54,7 @@ impl Doors {
         }
     }
 
-    async fn serve(&self, mut request: Request<Body>) -> Response<Body> {
+    pub async fn serve(&self, mut request: Request<Body>) -> Response<Body> {
         let path = request.uri().path();
         let mut router = if path == "/v1" || path.starts_with("/v1/") {
             self.native.clone()

@@ -40,6 +40,8 @@ mod cache;
 mod error;
 mod files;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod group;
 mod group_log;
 mod log;

@@ -149,6 +149,39 @@ impl MemoryDisk {
         put(&mut content.durable, offset, &[byte]);
     }
 
+    /// Flips one bit of something that was written, durably, where chance wants it; tells where.
+    /// Nothing happens to a disk on which nothing was written.
+    pub fn flip_somewhere(&self) -> Option<(String, u64)> {
+        let (name, offset, mask) = {
+            let mut inner = self.lock();
+            let written = |file: &Arc<Mutex<Content>>| lock(file).seen.len() as u64;
+            let total: u64 = inner.files.values().map(written).sum();
+            if total == 0 {
+                return None;
+            }
+            let mut place = inner.random.below(total);
+            let mask = 1 << inner.random.below(8);
+            let mut files = inner.files.iter();
+            let (name, _) = files.find(|(_, file)| {
+                let bytes = written(file);
+                let here = place < bytes;
+                place -= if here { 0 } else { bytes };
+                here
+            })?;
+            (name.clone(), place, mask)
+        };
+        self.damage(&name, offset, mask);
+        Some((name, offset))
+    }
+
+    /// Holds what `other` holds from now on; open files are dead.
+    pub fn become_copy_of(&self, other: &MemoryDisk) {
+        let files = std::mem::take(&mut other.fork().lock().files);
+        let mut inner = self.lock();
+        inner.restart();
+        inner.files = files;
+    }
+
     /// Makes `bytes` bytes from `offset` zero, durably.
     pub fn zero(&self, name: &str, offset: u64, bytes: u64) {
         let file = self.lock().files.get(name).cloned().expect("the file to damage exists");

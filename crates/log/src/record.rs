@@ -183,7 +183,8 @@ pub(crate) fn decode(kind: u8, version: u8, body: &[u8]) -> Option<Record<'_>> {
         4 => Record::Entry { index: fields.number()?, payload: fields.rest() },
         5 => match fields.byte()? {
             0 => Record::Truncate { after: None },
-            _ => Record::Truncate { after: Some(fields.number()?) },
+            1 => Record::Truncate { after: Some(fields.number()?) },
+            _ => return None,
         },
         6 => Record::Purge { index: fields.number()?, log_id: fields.rest() },
         7 => Record::Committed(fields.rest()),
@@ -274,5 +275,11 @@ mod tests {
         assert_eq!(decode(8, 1, &[0]), None);
         assert_eq!(decode(2, 1, &[4, 255, 255, 255, 255, 0]), None);
         assert_eq!(decode(2, 1, &[16]), None);
+    }
+
+    #[test]
+    fn a_truncation_says_whether_it_keeps_entries_in_one_way() {
+        assert!(decode(5, 1, &[1, 4, 0, 0, 0, 0, 0, 0, 0]).is_some());
+        assert_eq!(decode(5, 1, &[2, 4, 0, 0, 0, 0, 0, 0, 0]), None);
     }
 }

@@ -129,13 +129,16 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// Digits of the largest number a message id can be read from.
+const MESSAGE_ID_DIGITS_MAX: usize = 20;
+
 /// Reads 1..=20 decimal digits; anything else is no message id.
 impl FromStr for MessageId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if !digits {
+        let sized = (1..=MESSAGE_ID_DIGITS_MAX).contains(&text.len());
+        if !sized || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(());
         }
         text.parse().map(MessageId).map_err(|_| ())
@@ -201,6 +204,12 @@ mod tests {
         assert_eq!("+12".parse::<MessageId>(), Err(()));
         assert_eq!("".parse::<MessageId>(), Err(()));
         assert_eq!(MessageId(5).sequence(), None);
+    }
+
+    #[test]
+    fn a_message_id_has_at_most_20_digits() {
+        assert_eq!("00000000000000000005".parse(), Ok(MessageId(5)));
+        assert_eq!("000000000000000000005".parse::<MessageId>(), Err(()));
     }
 
     #[test]

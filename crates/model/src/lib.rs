@@ -6,6 +6,8 @@ pub mod access;
 pub mod command;
 pub mod effect;
 pub mod failure;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod ids;
 pub mod lane;
 pub mod limits;

@@ -128,6 +128,12 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    /// The next key of a list that was written in ascending order: above the one `before`.
+    pub fn key_above(&mut self, before: Option<u64>) -> Result<u64, DecodeError> {
+        let key = self.u64()?;
+        if before.is_some_and(|before| key <= before) { Err(self.error()) } else { Ok(key) }
+    }
+
     /// A count of items of at least `item_bytes` each: never more than the rest can hold.
     pub fn count(&mut self, item_bytes: usize) -> Result<usize, DecodeError> {
         let count = self.u32()? as usize;

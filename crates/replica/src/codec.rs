@@ -89,13 +89,13 @@ pub fn get_membership(r: &mut Reader<'_>) -> Result<Membership, DecodeError> {
     for _ in 0..r.count(4)? {
         let mut config = BTreeSet::new();
         for _ in 0..r.count(8)? {
-            config.insert(r.u64()?);
+            config.insert(r.key_above(config.last().copied())?);
         }
         configs.push(config);
     }
     let mut nodes = BTreeMap::new();
     for _ in 0..r.count(16)? {
-        let id = r.u64()?;
+        let id = r.key_above(nodes.last_key_value().map(|(id, _)| *id))?;
         nodes.insert(id, PeerNode { peer_address: r.text()?, http_address: r.text()? });
     }
     if configs.is_empty() && nodes.is_empty() {
@@ -276,6 +276,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_membership_that_names_a_node_twice_or_out_of_order_is_refused() {
+        let node = |id: u64| [&id.to_be_bytes()[..], &[0; 8]].concat();
+        let read = |config: [u64; 2], nodes: [u64; 2]| {
+            let mut bytes = vec![0, 0, 0, 1, 0, 0, 0, 2];
+            config.iter().for_each(|id| bytes.extend(id.to_be_bytes()));
+            bytes.extend([0, 0, 0, 2]);
+            nodes.iter().for_each(|id| bytes.extend(node(*id)));
+            get_membership(&mut Reader::new(&bytes, "a membership")).is_ok()
+        };
+        assert!(read([1, 2], [1, 2]));
+        assert!(!read([1, 1], [1, 2]) && !read([2, 1], [1, 2]));
+        assert!(!read([1, 2], [2, 2]) && !read([1, 2], [2, 1]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! openraft's configuration from ours.
 
+use bessemer_seam::mutants::{self, Mutant};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
 use crate::options::ReplicaOptions;
@@ -20,7 +21,7 @@ pub(crate) fn raft_config(options: &ReplicaOptions) -> Result<Config, ConfigErro
         // A leader sends entries before they are durable on its own disk. Back after a crash, it
         // must not lead the same term with a shorter log: others hold entries of that term which
         // it would write a second time, with other content.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(mutants::on(Mutant::OpenraftRestoredLeader)),
         ..Config::default()
     };
     config.validate()

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bessemer_engine::entry::encode_batch;
+use bessemer_model::Millis;
+use bessemer_seam::mutants::{self, Mutant};
 use futures_util::future::{Either, select};
 use openraft::errors::ClientWriteError;
 use openraft::impls::OneshotResponder;
@@ -203,7 +205,11 @@ async fn propose<W: World>(
     shared: &Arc<Shared<W>>,
     parts: Vec<Vec<u8>>,
 ) -> Option<OneshotReceiverOf<C<W>, ClientWriteResult<C<W>>>> {
-    let stamp = shared.steering.stamp(shared.runtime.elapsed(), shared.progress.get().log_time);
+    let stamp = if mutants::on(Mutant::StampFromWallClock) {
+        Millis(shared.runtime.wall_ms())
+    } else {
+        shared.steering.stamp(shared.runtime.elapsed(), shared.progress.get().log_time)
+    };
     let batch = encode_batch(stamp, &parts);
     shared.intake.entries.fetch_add(1, Ordering::Relaxed);
     shared.intake.parts.fetch_add(parts.len(), Ordering::Relaxed);

@@ -17,6 +17,8 @@ mod effects;
 mod event;
 mod fatal;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod growth;
 mod intake;
 mod lane;

@@ -11,6 +11,7 @@ use std::ops::{Bound, RangeBounds};
 
 use bessemer_log::{GroupLog, LogError};
 use bessemer_seam::log_disk::LogDisk;
+use bessemer_seam::mutants::{self, Mutant};
 use futures_channel::oneshot;
 use futures_util::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -201,6 +202,9 @@ impl<Rt: AsyncRuntime, D: LogDisk> RaftLogStorage<Types<Rt>> for LogStore<Rt, D>
             let _ = sender.send(result);
         };
         self.log.save_vote(encode(vote, put_vote), Box::new(done));
+        if mutants::on(Mutant::VoteNotSynced) {
+            return Ok(());
+        }
         match receiver.await {
             Ok(result) => result.map_err(log_error),
             Err(oneshot::Canceled) => Err(io::Error::other("the log was dropped")),
@@ -243,7 +247,10 @@ impl<Rt: AsyncRuntime, D: LogDisk> RaftLogStorage<Types<Rt>> for LogStore<Rt, D>
         Ok(())
     }
 
-    async fn purge(&mut self, id: LogId) -> io::Result<()> {
+    async fn purge(&mut self, mut id: LogId) -> io::Result<()> {
+        if mutants::on(Mutant::PurgePastFlush) {
+            id = self.read_committed().await?.map_or(id, |committed| committed.max(id));
+        }
         self.log.purge(log_index(id.index).0, encode(&id, put_log_id));
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use bessemer_model::{BootCount, DataId, NodeId};
 use bessemer_seam::kv::{Kv, Table, WriteBatch};
+use bessemer_seam::mutants::{self, Mutant};
 use openraft::AsyncRuntime;
 
 use crate::bytes::{DecodeError, Reader, Writer};
@@ -82,10 +83,11 @@ impl PeerMemory {
         let mut inner = lock(&self.inner);
         let memory = inner.peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
-        if other_data || hello.boot < memory.boot {
+        let admitted = mutants::on(Mutant::WipedNodeAdmitted);
+        if (other_data || hello.boot < memory.boot) && !admitted {
             return Admission::Other;
         }
-        if hello.last_index < floor.0 {
+        if hello.last_index < floor.0 && !admitted {
             return Admission::Behind;
         }
         if hello.boot == memory.boot && hello.data == memory.data {
@@ -147,8 +149,13 @@ impl PeerMemory {
 
     /// Adds the nodes of `membership` to those ever seen, and gives all of them as bytes.
     pub fn nodes_seen(&self, membership: &Membership) -> Vec<u8> {
-        let mut inner = lock(&self.inner);
-        inner.seen.extend(membership.nodes().map(|(id, _)| *id));
+        lock(&self.inner).seen.extend(membership.nodes().map(|(id, _)| *id));
+        self.nodes_known()
+    }
+
+    /// All nodes ever seen, as bytes.
+    pub fn nodes_known(&self) -> Vec<u8> {
+        let inner = lock(&self.inner);
         let mut w = Writer::default();
         w.u8(1);
         w.length(inner.seen.len());
@@ -163,7 +170,7 @@ impl PeerMemory {
         }
         let mut seen = BTreeSet::new();
         for _ in 0..r.count(8)? {
-            seen.insert(r.u64()?);
+            seen.insert(r.key_above(seen.last().copied())?);
         }
         r.end()?;
         lock(&self.inner).seen.extend(seen);
@@ -172,10 +179,13 @@ impl PeerMemory {
 
     /// What peers hold, when it changed since the last call.
     pub fn changed(&self) -> Option<Vec<u8>> {
-        let mut inner = lock(&self.inner);
-        if !std::mem::take(&mut inner.changed) {
-            return None;
-        }
+        let changed = std::mem::take(&mut lock(&self.inner).changed);
+        changed.then(|| self.peers_known())
+    }
+
+    /// The whole memory.
+    pub fn peers_known(&self) -> Vec<u8> {
+        let inner = lock(&self.inner);
         let mut w = Writer::default();
         w.u8(1);
         w.length(inner.peers.len());
@@ -185,11 +195,11 @@ impl PeerMemory {
             w.u64(memory.data.0);
             w.u64(memory.safe_index);
         }
-        Some(w.bytes)
+        w.bytes
     }
 
     /// Boot counts and directories of peers, and whether this node is condemned.
-    fn admitted(&self) -> Vec<u8> {
+    pub fn admitted(&self) -> Vec<u8> {
         let inner = lock(&self.inner);
         let mut w = Writer::default();
         w.u8(1);
@@ -203,39 +213,48 @@ impl PeerMemory {
         w.bytes
     }
 
-    /// Takes over what `keep` wrote. `own`: this node wrote it, not the one a snapshot came from.
+    /// Takes over what `keep` wrote, or nothing of what cannot be read whole. `own`: this node wrote
+    /// it, not the one a snapshot came from.
     pub fn load_admitted(&self, bytes: &[u8], own: bool) -> Result<(), DecodeError> {
         let mut r = Reader::new(bytes, "the memory of admitted peers");
         if r.u8()? != 1 {
             return Err(r.error());
         }
-        let condemned = r.u8()? != 0;
-        let mut inner = lock(&self.inner);
+        let condemned = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(r.error()),
+        };
+        let mut peers: BTreeMap<NodeId, Memory> = BTreeMap::new();
         for _ in 0..r.count(24)? {
-            let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
-            let data = DataId(r.u64()?);
-            inner.learn(node, boot, data, 0);
+            let node = NodeId(r.key_above(peers.last_key_value().map(|(node, _)| node.0))?);
+            let (boot, data) = (BootCount(r.u64()?), DataId(r.u64()?));
+            peers.insert(node, Memory { boot, data, safe_index: 0 });
         }
         r.end()?;
+        lock(&self.inner).learn(peers);
         if own && condemned && self.condemn() {
             tracing::error!("{CONDEMNED}");
         }
         Ok(())
     }
 
-    /// Takes over what was kept, here or by the node a snapshot came from.
+    /// Takes over what was kept, here or by the node a snapshot came from; nothing of what cannot
+    /// be read whole.
     pub fn load(&self, bytes: &[u8]) -> Result<(), DecodeError> {
         let mut r = Reader::new(bytes, "the memory of peers");
         if r.u8()? != 1 {
             return Err(r.error());
         }
-        let mut inner = lock(&self.inner);
+        let mut peers: BTreeMap<NodeId, Memory> = BTreeMap::new();
         for _ in 0..r.count(32)? {
-            let (node, boot) = (NodeId(r.u64()?), BootCount(r.u64()?));
-            let (data, index) = (DataId(r.u64()?), r.u64()?);
-            inner.learn(node, boot, data, index);
+            let node = NodeId(r.key_above(peers.last_key_value().map(|(node, _)| node.0))?);
+            let (boot, data) = (BootCount(r.u64()?), DataId(r.u64()?));
+            peers.insert(node, Memory { boot, data, safe_index: r.u64()? });
         }
-        r.end()
+        r.end()?;
+        lock(&self.inner).learn(peers);
+        Ok(())
     }
 
     fn write_admitted(&self, kv: &impl Kv) -> io::Result<()> {
@@ -248,13 +267,15 @@ impl PeerMemory {
 }
 
 impl Inner {
-    fn learn(&mut self, node: NodeId, boot: BootCount, data: DataId, index: u64) {
-        let memory = self.peers.entry(node).or_default();
-        memory.boot = memory.boot.max(boot);
-        if memory.data == DataId(0) {
-            memory.data = data;
+    fn learn(&mut self, peers: BTreeMap<NodeId, Memory>) {
+        for (node, kept) in peers {
+            let memory = self.peers.entry(node).or_default();
+            memory.boot = memory.boot.max(kept.boot);
+            if memory.data == DataId(0) {
+                memory.data = kept.data;
+            }
+            memory.safe_index = memory.safe_index.max(kept.safe_index);
         }
-        memory.safe_index = memory.safe_index.max(index);
     }
 }
 
@@ -356,5 +377,16 @@ mod tests {
         again.load_admitted(&kept, true).unwrap();
         assert!(again.condemned());
         assert!(again.load_admitted(&[1, 0, 0], true).is_err());
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_whole_changes_nothing() {
+        let peers = PeerMemory::default();
+        peers.holds(NodeId(2), 95);
+        let mut kept = peers.peers_known();
+        kept.push(0);
+        let again = PeerMemory::default();
+        assert!(again.load(&kept).is_err());
+        assert_eq!(again.held_by(NodeId(2)), 0);
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bessemer_engine::entry::join_part;
 use bessemer_engine::{PartResult, PartTold};
 use bessemer_model::{BootCount, Failure, LaneSeq, NodeId, NotDone, Outcome, ProjectId};
+use bessemer_seam::mutants::{self, Mutant};
 use futures_channel::oneshot;
 
 use crate::event::{Event, lock};
@@ -350,8 +351,10 @@ impl Proposer {
                 unknown.extend(settle(&mut state, seq));
             }
         }
+        let lies = mutants::on(Mutant::SkippedToldAsNotDone);
+        let failure = if lies { Failure::NotDone(NotDone::NoLeader) } else { Failure::Unknown };
         for answer in unknown.into_iter().filter_map(|part| part.answers).flatten() {
-            let _ = answer.send(Err(Failure::Unknown));
+            let _ = answer.send(Err(failure.clone()));
         }
         self.event.notify();
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bessemer_model::{LogIndex, NotDone};
+use bessemer_seam::mutants::{self, Mutant};
 use futures_channel::oneshot;
 use openraft::ReadPolicy;
 
@@ -66,6 +67,9 @@ pub(crate) async fn run<W: World>(shared: Arc<Shared<W>>) {
             continue;
         }
         let Some(index) = unless(&shared.stop, round(&shared)).await else { return };
+        if mutants::on(Mutant::ReadJoinsRunningRound) {
+            waiting.append(&mut lock(&shared.reads.waiting));
+        }
         let now = shared.runtime.elapsed();
         let confirmed = match index {
             Some(index) => Some(Ok(index)),
@@ -112,6 +116,9 @@ async fn round<W: World>(shared: &Arc<Shared<W>>) -> Option<LogIndex> {
 pub(crate) async fn leader_index<W: World>(shared: &Arc<Shared<W>>) -> Option<LogIndex> {
     if !shared.role.leading() {
         return None;
+    }
+    if mutants::on(Mutant::RedisRaftStaleRead) {
+        return Some(shared.progress.get().index);
     }
     let limit = Duration::from_millis(shared.options.call_timeout_ms);
     let round = shared.raft().get_read_linearizer(ReadPolicy::ReadIndex);

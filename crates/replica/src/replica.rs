@@ -19,6 +19,7 @@ use bessemer_seam::consensus::{
 };
 use bessemer_seam::kv::{Kv, KvRead};
 use bessemer_seam::log_disk::LogDisk;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::state_store::StateStore;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{AsyncRuntime, Raft};
@@ -274,6 +275,7 @@ async fn prepare<W: World>(
     let current = current.filter(|current| reaches_log(current.index(), applied, &group_log));
     let shared = Shared {
         net: world.net(),
+        world,
         group_log,
         log,
         state,
@@ -367,7 +369,9 @@ impl<W: World> Replica<W> {
             Some(Ok(answer)) => answer,
             // The replica is gone, and with it the knowledge of what became of the request.
             Some(Err(_)) => Err(Failure::Unknown),
-            None if ticket.withdraw() => Err(Failure::NotDone(self.why_not())),
+            None if ticket.withdraw() || mutants::on(Mutant::TimeoutToldAsNotDone) => {
+                Err(Failure::NotDone(self.why_not()))
+            }
             None => Err(Failure::Unknown),
         }
     }
@@ -384,7 +388,9 @@ impl<W: World> Replica<W> {
         let work = async {
             let joined = shared.reads.join().ok_or(NotDone::Overloaded)?;
             let index = joined.await.map_err(|_| NotDone::ShuttingDown)??;
-            shared.progress.reached(index).await;
+            if !mutants::on(Mutant::ReadBeforeApplied) {
+                shared.progress.reached(index).await;
+            }
             Ok(())
         };
         match within(&*shared.runtime, patience, work).await {

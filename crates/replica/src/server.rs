@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bessemer_model::NodeId;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::net::{Channel, Net, NetReceiver, NetSender};
 use futures_util::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest};
@@ -138,7 +139,12 @@ fn append_request<W: World>(
             vote,
             prev_log_id: prev,
             // Held back while a snapshot comes in: see `snapshot_receive.rs`.
-            leader_commit: if shared.retention.is_receiving() { None } else { commit },
+            leader_commit: match entries.last() {
+                Some(last) if mutants::on(Mutant::CommitsWhatItHolds) => Some(last.log_id),
+                _ if mutants::on(Mutant::Openraft2116) => commit,
+                _ if shared.retention.is_receiving() => None,
+                _ => commit,
+            },
             entries,
         }),
         other => Err(unexpected(&other)),
@@ -180,6 +186,10 @@ async fn answer<W: World>(
             }
         }
         Message::Ballot { vote, last, transfer, pre } => {
+            let last = match crate::log_store::last_log_id(&shared.group_log) {
+                Ok(own) if mutants::on(Mutant::Openraft1220) => own,
+                _ => last,
+            };
             let mut request = VoteRequest::new(vote, last);
             request.leadership_transfer = transfer;
             let answer = if pre { raft.pre_vote(request).await } else { raft.vote(request).await };

@@ -34,6 +34,7 @@ use crate::world::{KvOf, ViewOf, World};
 pub(crate) type RaftOf<W> = Raft<Types<<W as World>::Rt>, StateMachine<W>>;
 
 pub(crate) struct Shared<W: World> {
+    pub world: W,
     pub runtime: SharedRuntime,
     pub net: W::Net,
     pub options: ReplicaOptions,

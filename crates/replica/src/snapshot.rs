@@ -123,7 +123,7 @@ pub(crate) fn put_records(records: &Records) -> Vec<u8> {
     w.bytes
 }
 
-fn get_records(bytes: &[u8]) -> Result<Records, DecodeError> {
+pub(crate) fn get_records(bytes: &[u8]) -> Result<Records, DecodeError> {
     let mut r = Reader::new(bytes, "the records of snapshots");
     if r.u8()? != 1 {
         return Err(r.error());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bessemer_engine::{Engine, PartTold};
 use bessemer_model::Effect;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::state_store::StateStore;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -134,6 +135,7 @@ impl<W: World> StateMachine<W> {
                     Ok(told) => told,
                     Err(fault) => return Err(self.fatal("applying an entry", fault)),
                 };
+                self.shared.world.applied(index, data.batch(), &told);
                 self.told.extend(told.parts);
                 self.effects.extend(told.effects);
             }
@@ -149,7 +151,8 @@ impl<W: World> StateMachine<W> {
         if let Some(id) = &self.last_applied {
             rows.push((ROW_APPLIED, encode(id, put_log_id)));
         }
-        if std::mem::take(&mut self.membership_changed) {
+        let kept = !mutants::on(Mutant::MembershipNotKept);
+        if std::mem::take(&mut self.membership_changed) && kept {
             rows.push((ROW_MEMBERSHIP, encode(&self.membership, put_stored_membership)));
             let seen = self.shared.peers.nodes_seen(self.membership.membership());
             rows.push((ROW_NODES_SEEN, seen));
@@ -199,6 +202,10 @@ impl<W: World> StateMachine<W> {
                 SnapshotData::Held(current) => current.restage(&*state)?,
             };
             let kv = state.install(staging)?;
+            #[cfg(feature = "mutants")]
+            if mutants::on(Mutant::SnapshotWithoutKeyedOutcomes) {
+                bessemer_engine::forget_keyed_outcomes(&kv)?;
+            }
             let engine = Engine::open(kv.clone(), group, me, boot).map_err(io::Error::other)?;
             Ok::<_, io::Error>((kv, engine, state.latest()?))
         })

@@ -309,6 +309,9 @@ impl Message {
             kind::READ_INDEX => Message::ReadIndex,
             kind::READ_INDEX_ANSWER => {
                 let (known, index) = (r.bool()?, r.u64()?);
+                if !known && index != 0 {
+                    return Err(r.error());
+                }
                 Message::ReadIndexAnswer { index: known.then_some(index) }
             }
             kind::PART => return Ok((group, Message::Part { bytes: r.rest().to_vec() })),

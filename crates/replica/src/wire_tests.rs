@@ -122,3 +122,11 @@ fn garbage_is_an_error_and_never_a_panic() {
     assert!(Message::decode(&[9, 0, 0, 12]).is_err());
     assert!(Message::decode(&[1, 0, 0, 200]).is_err());
 }
+
+#[test]
+fn an_unknown_read_index_comes_with_no_index() {
+    let mut bytes = Message::ReadIndexAnswer { index: None }.encode(GroupId(0));
+    assert!(Message::decode(&bytes).is_ok());
+    *bytes.last_mut().unwrap() = 1;
+    assert!(Message::decode(&bytes).is_err());
+}

@@ -1,5 +1,7 @@
 //! The outside world of a replica, as one bundle: production makes one, simulation another.
 
+use bessemer_engine::Told;
+use bessemer_model::LogIndex;
 use bessemer_seam::kv::Kv;
 use bessemer_seam::log_disk::LogDisk;
 use bessemer_seam::net::Net;
@@ -19,6 +21,10 @@ pub trait World: Clone + Send + Sync + 'static {
     fn runtime(&self) -> SharedRuntime;
 
     fn net(&self) -> Self::Net;
+
+    /// Sees each batch as it is applied here, with what it brought about, before either is
+    /// written or told. For the record of a simulation: what it does must change nothing.
+    fn applied(&self, _index: LogIndex, _batch: &[u8], _told: &Told) {}
 }
 
 /// The map of a world's state store.

@@ -9,6 +9,7 @@ pub mod kv_memory;
 pub mod kv_suite;
 pub mod log_disk;
 pub mod log_disk_suite;
+pub mod mutants;
 pub mod net;
 pub mod runtime;
 pub mod state_store;

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do. Pure; finding out who it is, is `authorize.rs`.
 
 use bessemer_model::{ProjectId, Role, TokenId};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::failure::ServiceError;
 
@@ -18,6 +19,7 @@ impl Caller {
     pub fn may(&self, project: &ProjectId, role: Role) -> Result<(), ServiceError> {
         match self {
             Caller::Admin => Ok(()),
+            Caller::Token { .. } if mutants::on(Mutant::ForeignProjectServed) => Ok(()),
             Caller::Token { project: own, role: given, .. } if own == project && *given >= role => {
                 Ok(())
             }

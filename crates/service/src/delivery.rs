@@ -17,6 +17,7 @@ use bessemer_model::{
 };
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::Consensus;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::runtime::SharedRuntime;
 
 /// Takes reserves back, from wherever it is dropped.
@@ -70,7 +71,9 @@ pub struct Undo {
 impl Undo {
     /// The reply was written: the messages are the consumer's.
     pub fn delivered(mut self) {
-        self.held = None;
+        if !mutants::on(Mutant::UndoAfterDelivery) {
+            self.held = None;
+        }
     }
 }
 

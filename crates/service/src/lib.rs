@@ -10,6 +10,8 @@ mod caller;
 mod cluster;
 mod delivery;
 mod failure;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod messages;
 mod options;
 mod projects;

@@ -10,6 +10,7 @@ use bessemer_model::{Command, Effect, Outcome, ProjectId, Rejection, Request, Re
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::{Consensus, EffectStream, Effects};
 use bessemer_seam::kv::KvRead;
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::runtime::SharedRuntime;
 
 use crate::authorize::TokenCache;
@@ -107,6 +108,7 @@ impl Service {
     /// A frozen state: after a barrier unless `freshness` says otherwise.
     pub(crate) async fn view(&self, freshness: Freshness) -> Result<Arc<dyn KvRead>, ServiceError> {
         match freshness {
+            Freshness::Current if mutants::on(Mutant::StaleReadByDefault) => (),
             Freshness::Current => self.consensus.barrier(self.options.patience).await?,
             Freshness::Stale => (),
         }

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bessemer_log::memory_disk::MemoryDisk;
 use bessemer_model::{BootCount, DataId, NodeId};
 
-use crate::bugs::Bug;
 use crate::doors::Doors;
 use crate::node;
+use crate::record::Record;
 use crate::runtime::{Clock, Life, Sim};
 use crate::seed::Rng;
 use crate::world::disk::Disk;
 use crate::world::net::{Farewell, Link, SimNet};
-use crate::world::state::StateDirectory;
+use crate::world::state::{StateCopy, StateDirectory};
 
 /// How a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,17 @@ pub enum Death {
     Process,
     /// The machine loses power: what was not synced is lost.
     Power,
+}
+
+/// What is done to the disks of a machine that is off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Harm {
+    /// A few bits of the log turn over.
+    Flip,
+    /// Everything is gone, and the node starts on new, empty disks.
+    Wipe,
+    /// A copy from earlier takes the place of what was there.
+    OldCopy,
 }
 
 /// How a cluster is made.
@@ -45,12 +57,20 @@ pub struct Settings {
     /// Drift and wall offset of each machine's clock, drawn up to these.
     pub drift_ppm_max: i64,
     pub wall_off_ms_max: i64,
-    pub bug: Option<Bug>,
 }
 
 struct Machine {
     /// Taken out of service for good.
     retired: bool,
+    /// Its disks do not hold what they should: it may refuse to start, and others may refuse it.
+    damaged: bool,
+    /// Name of its data directory.
+    data: DataId,
+    /// A copy of its disks from earlier.
+    copy: Option<Copy>,
+    /// What happens to its disks before it starts again.
+    harm: Option<Harm>,
+    harms: u64,
     disk: Disk,
     state: StateDirectory,
     clock: Clock,
@@ -60,6 +80,13 @@ struct Machine {
     death: Death,
     /// Not started again before this time; never while `None` and alive.
     down_until: Option<Duration>,
+}
+
+/// A machine's disks as they were at some moment.
+struct Copy {
+    disk: MemoryDisk,
+    state: StateCopy,
+    boot: u64,
 }
 
 struct State {
@@ -80,14 +107,45 @@ pub struct Accident {
     pub expected: bool,
 }
 
+impl Machine {
+    /// Does `harm` to the disks of a machine that is off.
+    fn suffer(&mut self, harm: Harm, rng: &mut Rng) {
+        self.harms += 1;
+        match harm {
+            Harm::Flip => {
+                for _ in 0..rng.between(1, 4) {
+                    self.disk.flip();
+                }
+            }
+            Harm::Wipe => {
+                self.disk.restore(&MemoryDisk::new(rng.draw()));
+                self.state.restore(&StateCopy::default());
+                self.data = DataId(rng.draw() | 1);
+                self.boot = 0;
+            }
+            Harm::OldCopy => {
+                let copy = self.copy.take().expect("a machine without a copy is not harmed so");
+                self.disk.restore(&copy.disk);
+                self.state.restore(&copy.state);
+                self.boot = copy.boot;
+            }
+        }
+    }
+}
+
 /// A machine that was never on.
 fn machine(sim: &Sim, settings: &Settings, node: NodeId, rng: &mut Rng) -> Machine {
     let drift = settings.drift_ppm_max.unsigned_abs();
     let wall = settings.wall_off_ms_max.unsigned_abs();
     Machine {
         retired: false,
-        disk: Disk::new(sim, node, settings.disk_bytes, settings.bug),
-        state: StateDirectory::new(sim, settings.bug),
+        damaged: false,
+        data: DataId(rng.draw() | 1),
+        copy: None,
+        harm: None,
+        harms: 0,
+        disk: Disk::new(sim, node, settings.disk_bytes),
+        state: StateDirectory::new(sim),
         clock: Clock::new(
             rng.below(1_000_000),
             rng.between(0, 2 * drift) as i64 - drift as i64,
@@ -106,6 +164,7 @@ pub struct Cluster {
     pub sim: Sim,
     pub net: SimNet,
     pub doors: Doors,
+    pub record: Record,
     pub settings: Arc<Settings>,
     state: Arc<Mutex<State>>,
 }
@@ -122,6 +181,7 @@ impl Cluster {
             sim: sim.clone(),
             net: SimNet::new(sim, settings.link),
             doors: Doors::new(sim, nodes),
+            record: Record::default(),
             settings: Arc::new(settings),
             state: Arc::new(Mutex::new(state)),
         }
@@ -161,6 +221,44 @@ impl Cluster {
         }
         self.doors.set_nodes(self.nodes());
         self.kill(node, Death::Power, Duration::ZERO);
+    }
+
+    /// Nodes in service whose disks do not hold what they should.
+    pub fn damaged(&self) -> Vec<NodeId> {
+        let state = self.lock();
+        let damaged = |machine: &&Machine| machine.damaged && !machine.retired;
+        let machines = state.machines.iter().filter(|(_, machine)| damaged(machine));
+        machines.map(|(node, _)| *node).collect()
+    }
+
+    /// Takes a copy of what is durable on the disks of `node`.
+    pub fn take_copy(&self, node: NodeId) {
+        self.sim.note(format_args!("copy {node}"));
+        if let Some(machine) = self.lock().machines.get_mut(&node) {
+            let (disk, state) = (machine.disk.copy(), machine.state.copy());
+            machine.copy = Some(Copy { disk, state, boot: machine.boot });
+        }
+    }
+
+    /// Ends the process of `node` and does `harm` to its disks before it starts again, after
+    /// `down`. Nothing happens when so many are damaged that no majority would be left, or when
+    /// there is no copy to go back to.
+    pub fn harm(&self, node: NodeId, harm: Harm, down: Duration) {
+        let damaged = self.damaged();
+        let voters = self.doors.nodes().len().min(self.settings.nodes as usize);
+        if !damaged.contains(&node) && damaged.len() >= (voters - 1) / 2 {
+            return;
+        }
+        {
+            let mut state = self.lock();
+            let Some(machine) = state.machines.get_mut(&node) else { return };
+            if harm == Harm::OldCopy && machine.copy.is_none() {
+                return;
+            }
+            machine.damaged = true;
+            machine.harm = Some(harm);
+        }
+        self.kill(node, Death::Power, down);
     }
 
     /// The present life of `node`.
@@ -234,28 +332,36 @@ impl Cluster {
 
     /// Begins a life of `node`.
     fn start(&self, node: NodeId) {
-        let (life, boot, disk, state_directory) = {
+        let (life, boot, harms, data, disk, state_directory) = {
             let mut state = self.lock();
-            let machine = state.machines.get_mut(&node).expect("only machines are started");
+            let State { machines, rng, .. } = &mut *state;
+            let machine = machines.get_mut(&node).expect("only machines are started");
+            if let Some(harm) = machine.harm.take() {
+                self.sim.note(format_args!("harm {node} {harm:?}"));
+                machine.suffer(harm, rng);
+            }
             let life = self.sim.begin_life(node, machine.clock.clone());
             machine.life = Some(life);
             machine.boot += 1;
             machine.down_until = None;
             machine.death = Death::Power;
-            let parts = (machine.boot, machine.disk.clone(), machine.state.clone());
+            let (boot, harms, data) = (BootCount(machine.boot), machine.harms, machine.data);
+            let (disk, directory) = (machine.disk.clone(), machine.state.clone());
             state.starts += 1;
-            (life, BootCount(parts.0), parts.1, parts.2)
+            (life, boot, harms, data, disk, directory)
         };
         self.sim.note(format_args!("start {node} boot {boot}"));
         let mourner = self.clone();
         self.sim.on_death(life, move || mourner.mourn(node, life));
-        let world = node::SimWorld::new(&self.sim, self.net.open(node, life), life);
+        let net = self.net.open(node, life);
+        let world = node::SimWorld::new(&self.sim, net, node, life, self.record.clone());
         let process = node::Process {
             world,
             life,
             node,
             boot,
-            data: DataId(node.0),
+            harms,
+            data,
             disk: disk.open_for(life),
             state: state_directory.open_for(life),
             doors: self.doors.clone(),
@@ -277,7 +383,7 @@ impl Cluster {
             // The power failed under it, and the error was its last word.
             return;
         }
-        let expected = self.disk(node).failed_on_purpose();
+        let expected = self.disk(node).failed_on_purpose() || self.damaged().contains(&node);
         self.sim.note(format_args!("node {node} ends: {end:?}"));
         {
             let mut state = self.lock();

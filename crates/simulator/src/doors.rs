@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bessemer_model::{Failure, Millis, NodeId, NotDone, Outcome, Request};
-use bessemer_replica::Replica;
+use bessemer_model::{BootCount, Millis, NodeId};
+use bessemer_node::Node;
 use bessemer_seam::BoxFuture;
 use bessemer_seam::consensus::{ClusterStatus, Consensus};
 use openraft_rt::{Oneshot as _, OneshotSender};
 
+use crate::calls::Reply;
 use crate::node::SimWorld;
 use crate::runtime::{Life, Oneshot, Sim, Timeout};
 use crate::seed::Rng;
@@ -24,9 +25,19 @@ const HUNG_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Door {
     pub life: Life,
-    pub replica: Replica<SimWorld>,
+    pub boot: BootCount,
+    /// How often the disks of its machine were harmed before.
+    pub harms: u64,
+    pub node: Arc<Node<SimWorld>>,
     /// Asks the process to stop cleanly.
     pub(crate) stop: Signal,
+}
+
+/// Answers that do not reach their clients.
+struct Loss {
+    rng: Rng,
+    per_million: u32,
+    lost: u64,
 }
 
 /// All doors. Cheap to clone.
@@ -35,11 +46,18 @@ pub struct Doors {
     sim: Sim,
     nodes: Arc<Mutex<Vec<NodeId>>>,
     open: Arc<Mutex<BTreeMap<NodeId, Door>>>,
+    loss: Arc<Mutex<Loss>>,
 }
 
 impl Doors {
     pub fn new(sim: &Sim, nodes: Vec<NodeId>) -> Doors {
-        Doors { sim: sim.clone(), nodes: Arc::new(Mutex::new(nodes)), open: Arc::default() }
+        let loss = Loss { rng: sim.fork_rng(), per_million: 0, lost: 0 };
+        Doors {
+            sim: sim.clone(),
+            nodes: Arc::new(Mutex::new(nodes)),
+            open: Arc::default(),
+            loss: Arc::new(Mutex::new(loss)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Door>> {
@@ -78,16 +96,27 @@ impl Doors {
 
     /// Log time of the newest entry applied on `node`.
     pub fn log_time(&self, node: NodeId) -> Option<Millis> {
-        self.door(node).map(|door| door.replica.log_time())
+        self.door(node).map(|door| door.node.replica().log_time())
     }
 
-    /// The status of every node whose door is open.
-    pub fn statuses(&self) -> Vec<ClusterStatus> {
-        self.nodes()
-            .into_iter()
-            .filter_map(|node| self.door(node))
-            .map(|door| door.replica.status())
-            .collect()
+    /// Every door that is open, with what its node says of itself.
+    pub fn statuses(&self) -> Vec<(Door, ClusterStatus)> {
+        let doors = self.nodes().into_iter().filter_map(|node| self.door(node));
+        doors.map(|door| (door.clone(), door.node.replica().status())).collect()
+    }
+
+    /// Lets this many of a million answers get lost on their way to clients.
+    pub fn lose_answers(&self, per_million: u32) {
+        self.loss().per_million = per_million;
+    }
+
+    /// Answers that got lost so far.
+    pub fn answers_lost(&self) -> u64 {
+        self.loss().lost
+    }
+
+    fn loss(&self) -> MutexGuard<'_, Loss> {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `call` inside the node. `None` when the node died, or did not answer long after
@@ -96,10 +125,10 @@ impl Doors {
         &self,
         door: Door,
         patience: Duration,
-        call: impl FnOnce(Replica<SimWorld>) -> BoxFuture<'static, T>,
+        call: impl FnOnce(Arc<Node<SimWorld>>) -> BoxFuture<'static, T>,
     ) -> Option<T> {
         let (sender, receiver) = Oneshot::channel();
-        let call = call(door.replica);
+        let call = call(door.node);
         self.sim.spawn(door.life, async move {
             // A client that hung up does not want the answer.
             let _ = sender.send(call.await);
@@ -108,21 +137,26 @@ impl Doors {
         Timeout::new(receiver, limit).await.ok()?.ok()
     }
 
-    /// Proposes `request` at `node`, as a client connected to it.
-    pub async fn propose(
+    /// The same as a client's call: its answer may get lost, before or after it was written.
+    pub async fn call_lossy(
         &self,
-        node: NodeId,
-        request: Request,
+        door: Door,
         patience: Duration,
-    ) -> Result<Outcome, Failure> {
-        let Some(door) = self.door(node) else {
-            // Refused connections cost a client a little time.
-            self.sim.sleep(Duration::from_millis(10)).await;
-            return Err(Failure::NotDone(NotDone::ShuttingDown));
-        };
-        let answer = self.call(door, patience, move |replica| {
-            Box::pin(async move { replica.propose(request, patience).await })
-        });
-        answer.await.unwrap_or(Err(Failure::Unknown))
+        call: impl FnOnce(Arc<Node<SimWorld>>) -> BoxFuture<'static, Reply>,
+    ) -> Option<Reply> {
+        let reply = self.call(door, patience, call).await?;
+        let mut loss = self.loss();
+        let per_million = loss.per_million;
+        if !loss.rng.chance(per_million) {
+            return Some(reply);
+        }
+        loss.lost += 1;
+        let written = loss.rng.chance(500_000);
+        drop(loss);
+        match reply.undo {
+            Some(undo) if written => undo.delivered(),
+            undo => drop(undo),
+        }
+        None
     }
 }

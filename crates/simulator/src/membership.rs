@@ -22,7 +22,7 @@ const ADDED_MAX: u64 = 3;
 
 /// The node that thinks it leads with the highest term.
 pub fn leader(cluster: &Cluster) -> Option<ClusterStatus> {
-    let leading = cluster.doors.statuses().into_iter();
+    let leading = cluster.doors.statuses().into_iter().map(|(_, status)| status);
     leading.filter(|status| status.leader == Some(status.me)).max_by_key(|status| status.term)
 }
 
@@ -35,12 +35,39 @@ pub fn ask(cluster: &Cluster, change: MembershipChange, patience: Duration) {
     let sim = cluster.sim.clone();
     sim.spawn(Life::HARNESS, async move {
         let asked = format!("{change:?}");
-        let call = cluster.doors.call(door, patience, move |replica| {
-            Box::pin(async move { replica.change_membership(change, patience).await })
+        let call = cluster.doors.call(door, patience, move |node| {
+            Box::pin(async move { node.replica().change_membership(change, patience).await })
         });
         let result = call.await;
         cluster.sim.note(format_args!("membership {asked}: {result:?}"));
     });
+}
+
+/// Replaces every member whose disks were harmed, as an operator would. False when that was not
+/// done before `limit` (true time).
+pub async fn repair(cluster: &Cluster, limit: Duration) -> bool {
+    loop {
+        let members = leader(cluster).map(|status| status.members).unwrap_or_default();
+        let is_member =
+            |node: &NodeId| members.is_empty() || members.iter().any(|one| one.node == *node);
+        let damaged: Vec<NodeId> = cluster.damaged();
+        let (left, gone): (Vec<NodeId>, Vec<NodeId>) = damaged.into_iter().partition(is_member);
+        gone.into_iter().for_each(|node| cluster.retire(node));
+        let Some(old) = left.first() else { return true };
+        if cluster.sim.now() > limit {
+            return false;
+        }
+        if !members.is_empty() {
+            let node = cluster.add();
+            let reached = member(node);
+            let (peer_address, http_address) = (reached.peer_address, reached.http_address);
+            let change =
+                MembershipChange::Replace { old: *old, new: node, peer_address, http_address };
+            ask(cluster, change, PATIENCE);
+            cluster.sim.sleep(PATIENCE).await;
+        }
+        cluster.sim.sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Begins one change, drawn by chance. A new machine is added for it where one is needed.
@@ -53,8 +80,13 @@ pub async fn change(cluster: &Cluster, rng: &mut Rng) {
     if voters.is_empty() || !may_add && voters.len() <= 3 {
         return;
     }
-    let old = *rng.pick(&voters);
-    if !may_add || voters.len() > 3 && rng.chance(400_000) {
+    let damaged: Vec<NodeId> =
+        cluster.damaged().into_iter().filter(|node| voters.contains(node)).collect();
+    if !may_add && !damaged.is_empty() {
+        return;
+    }
+    let old = if damaged.is_empty() { *rng.pick(&voters) } else { *rng.pick(&damaged) };
+    if damaged.is_empty() && (!may_add || voters.len() > 3 && rng.chance(400_000)) {
         return ask(cluster, MembershipChange::Leave { node: old }, PATIENCE);
     }
     let node = cluster.add();
@@ -62,7 +94,7 @@ pub async fn change(cluster: &Cluster, rng: &mut Rng) {
     cluster.sim.sleep(Duration::from_millis(rng.below(300))).await;
     let reached = member(node);
     let (peer_address, http_address) = (reached.peer_address, reached.http_address);
-    let change = if rng.chance(600_000) {
+    let change = if !damaged.is_empty() || rng.chance(600_000) {
         MembershipChange::Replace { old, new: node, peer_address, http_address }
     } else {
         MembershipChange::Join { node, peer_address, http_address }

@@ -5,20 +5,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bessemer_engine::Told;
 use bessemer_log::{Log, LogError, LogOptions};
-use bessemer_model::{BootCount, DataId, NodeId};
-use bessemer_replica::{Replica, ReplicaOptions, World};
+use bessemer_model::{BootCount, DataId, LogIndex, NodeId};
+use bessemer_node::{Node, NodeOptions};
+use bessemer_replica::{ReplicaOptions, World};
 use bessemer_seam::consensus::Member;
 use bessemer_seam::runtime::SharedRuntime;
+use bessemer_service::Options as ServiceOptions;
 use openraft_rt::{AsyncRuntime, Select2};
 
 use crate::cluster::Settings;
 use crate::doors::{Door, Doors};
+use crate::record::Record;
 use crate::runtime::{Life, Sim, SimRuntime};
 use crate::signal::Signal;
 use crate::world::disk::SimDisk;
 use crate::world::net::NodeNet;
 use crate::world::state::SimStateStore;
+
+/// The operator's token.
+pub const ADMIN_TOKEN: &str = "the operator of the simulation";
+/// How long a request waits for its outcome.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The log is sealed after this long without work.
 const IDLE: Duration = Duration::from_millis(50);
@@ -42,11 +51,13 @@ pub fn member(node: NodeId) -> Member {
 pub struct SimWorld {
     runtime: SharedRuntime,
     net: NodeNet,
+    node: NodeId,
+    record: Record,
 }
 
 impl SimWorld {
-    pub fn new(sim: &Sim, net: NodeNet, life: Life) -> SimWorld {
-        SimWorld { runtime: Arc::new(sim.runtime(life)), net }
+    pub fn new(sim: &Sim, net: NodeNet, node: NodeId, life: Life, record: Record) -> SimWorld {
+        SimWorld { runtime: Arc::new(sim.runtime(life)), net, node, record }
     }
 }
 
@@ -63,6 +74,10 @@ impl World for SimWorld {
     fn net(&self) -> NodeNet {
         self.net.clone()
     }
+
+    fn applied(&self, index: LogIndex, batch: &[u8], told: &Told) {
+        self.record.applied(self.node, index, batch, told);
+    }
 }
 
 /// What one process of a node is started with.
@@ -71,6 +86,8 @@ pub struct Process {
     pub life: Life,
     pub node: NodeId,
     pub boot: BootCount,
+    /// How often the disks of its machine were harmed before.
+    pub harms: u64,
     pub data: DataId,
     pub disk: SimDisk,
     pub state: SimStateStore,
@@ -109,18 +126,28 @@ impl Process {
     }
 
     async fn serve(self, log: Log<SimDisk>) -> Result<(), String> {
-        let options = self.replica_options();
+        let options = NodeOptions {
+            replica: self.replica_options(),
+            service: ServiceOptions {
+                admin_token: Some(ADMIN_TOKEN.into()),
+                patience: PATIENCE,
+                ..ServiceOptions::default()
+            },
+            members: self.members,
+        };
         let runtime = self.world.runtime();
-        let started = Replica::start(self.world, options, log, self.state, self.members).await;
-        let replica = started.map_err(|error| format!("starting: {error}"))?;
+        let started = Node::start(self.world, options, log, self.state).await;
+        let node = Arc::new(started.map_err(|error| format!("starting: {error}"))?);
         let stop = Signal::default();
-        let door = Door { life: self.life, replica: replica.clone(), stop: stop.clone() };
+        let (life, boot, harms) = (self.life, self.boot, self.harms);
+        let door = Door { life, boot, harms, node: node.clone(), stop: stop.clone() };
         self.doors.open(self.node, door);
-        match SimRuntime::select2(Box::pin(replica.fatal()), Box::pin(stop.wait())).await {
+        match SimRuntime::select2(Box::pin(node.failed()), Box::pin(stop.wait())).await {
             Select2::First(text) => Err(text),
             Select2::Second(()) => {
                 let start = runtime.elapsed();
-                replica.shutdown().await;
+                node.drain();
+                node.stop().await;
                 let took = runtime.elapsed() - start;
                 if took > STOPPED_WITHIN { Err(format!("stopping took {took:?}")) } else { Ok(()) }
             }

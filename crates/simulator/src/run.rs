@@ -3,20 +3,21 @@
 //! Invariants: the same seed gives the same trace hash; a run without violations has shown that
 //!   its faults and its checks had something to do (`Report::opportunities`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bessemer_history::{Check, Report as Judgement, Verdict, judge};
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 use openraft_rt::AsyncRuntime;
 
-use crate::bugs::Bug;
-use crate::checks::{self, Findings};
+use crate::client;
 use crate::cluster::{Cluster, Settings};
 use crate::faults::{self, Fault};
 use crate::membership;
-use crate::observer::Observer;
+use crate::mishaps::{Kind, Mishaps};
+use crate::queues::{TENANTS, rules};
 use crate::runtime::{Life, Sim, SimRuntime};
 use crate::seed::Rng;
 use crate::trace::TraceTo;
@@ -25,6 +26,9 @@ use crate::world::net::Link;
 
 /// A cluster without faults has a leader, and answers, within this.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// Polls in one second of virtual time beyond which something runs in a circle: several times what
+/// the busiest second of a healthy run takes.
+const POLLS_PER_SECOND_MAX: u64 = 250_000;
 /// After the heal it has emptied its queues within this: reservations last 9 s, delays 5 s, and
 /// log time may lag by as much as clocks were wrong.
 const DRAINED_WITHIN: Duration = Duration::from_secs(240);
@@ -38,6 +42,12 @@ pub struct Plan {
     /// How long clients work while faults happen.
     pub work: Duration,
     pub kinds: Vec<Fault>,
+    /// Numbers of faults that are left out.
+    pub skip: BTreeSet<u64>,
+    /// Clients stop after this many operations in all.
+    pub operations_max: u64,
+    /// The planted bug that has its way in this run.
+    pub mutant: Option<Mutant>,
 }
 
 impl Plan {
@@ -62,22 +72,14 @@ impl Plan {
                 log_bytes_keep: *rng.pick(&[0, 2_000, 30_000]),
                 drift_ppm_max: 500,
                 wall_off_ms_max: *rng.pick(&[0, 50, 400]),
-                bug: None,
             },
             clients: rng.between(2, 6),
             work: Duration::from_secs(rng.between(8, 20)),
             kinds: Fault::some(&mut rng),
+            skip: BTreeSet::new(),
+            operations_max: u64::MAX,
+            mutant: None,
         }
-    }
-
-    /// The same with a planted bug, and faults that bring it to light.
-    pub fn with_bug(mut self, bug: Bug) -> Plan {
-        self.settings.bug = Some(bug);
-        match bug {
-            Bug::SyncBeforeDurable => self.kinds = vec![Fault::KillOne, Fault::KillAll],
-            Bug::WrongByteInState => {}
-        }
-        self
     }
 }
 
@@ -94,9 +96,33 @@ pub struct Report {
     pub faults: BTreeMap<Fault, u64>,
     /// What the faults did, as network, disks and states saw it.
     pub proofs: BTreeMap<&'static str, u64>,
-    pub findings: Findings,
+    pub judged: Judgement,
+    pub mishaps: Mishaps,
+    /// How often the mutant had its way.
+    pub strikes: u64,
     /// The newest lines of the trace.
     pub tail: Vec<String>,
+}
+
+impl Report {
+    /// `Violation` also when something happened that no run may show.
+    pub fn verdict(&self) -> Verdict {
+        if self.mishaps.list.is_empty() { self.judged.verdict } else { Verdict::Violation }
+    }
+
+    /// Names of what was broken, each once.
+    pub fn broken(&self) -> BTreeSet<String> {
+        let mishaps = self.mishaps.list.iter().map(|mishap| mishap.kind.name().to_string());
+        self.judged.broken.keys().map(Check::to_string).chain(mishaps).collect()
+    }
+
+    /// One line for each thing that is wrong, or unknown.
+    pub fn complaints(&self) -> Vec<String> {
+        let mishaps = self.mishaps.list.iter().map(|mishap| format!("violation: {mishap}"));
+        let violations = self.judged.violations.iter().map(|each| format!("violation: {each}"));
+        let unknown = self.judged.why_unknown.iter().map(|why| format!("unknown: {why}"));
+        mishaps.chain(violations).chain(unknown).collect()
+    }
 }
 
 impl fmt::Display for Report {
@@ -116,77 +142,91 @@ impl fmt::Display for Report {
 }
 
 /// Runs `plan` from beginning to end.
+///
+/// Panics when the plan has a mutant and none is compiled in.
 pub fn run(plan: &Plan, trace: TraceTo) -> Report {
+    mutants::choose(plan.mutant);
     let mut runtime = SimRuntime::with_seed(plan.seed, trace);
     let sim = runtime.sim();
     sim.note(format_args!("{plan:?}"));
-    let (findings, faults, cluster, events) = runtime.block_on(live(&sim, plan));
-    Report {
+    let end = runtime.block_on(live(&sim, plan));
+    let strikes = mutants::strikes();
+    mutants::choose(None);
+    let End { cluster, faults, mut mishaps, healed_ns, drained_ns } = end;
+    no_accidents(&cluster, &mut mishaps);
+    let history = cluster.record.take(rules(), healed_ns, drained_ns);
+    let judged = judge(&history);
+    let report = Report {
         seed: plan.seed,
         hash: sim.trace_hash(),
         trace_lines: sim.trace_lines(),
         polls: sim.polls(),
         virtual_time: sim.now(),
-        events,
+        events: history.operations.len() as u64,
         deaths: cluster.turnover().0,
         faults,
         proofs: proofs(&cluster),
-        findings,
+        judged,
+        mishaps,
+        strikes,
         tail: sim.trace_tail(),
-    }
+    };
+    report.complaints().iter().for_each(|complaint| sim.note(format_args!("{complaint}")));
+    Report { hash: sim.trace_hash(), trace_lines: sim.trace_lines(), ..report }
 }
 
-async fn live(sim: &Sim, plan: &Plan) -> (Findings, BTreeMap<Fault, u64>, Cluster, u64) {
-    let mut rng = sim.fork_rng();
-    let mut findings = Findings::default();
-    let cluster = Cluster::new(sim, plan.settings.clone());
-    let workload = Workload::new(sim, cluster.doors.clone());
-    sim.spawn(Life::HARNESS, cluster.clone().supervise());
-    let observer = Arc::new(Mutex::new(Observer::default()));
-    sim.spawn(Life::HARNESS, observe(cluster.clone(), observer.clone()));
+/// What a run leaves behind.
+struct End {
+    cluster: Cluster,
+    faults: BTreeMap<Fault, u64>,
+    mishaps: Mishaps,
+    healed_ns: Option<u64>,
+    drained_ns: Option<u64>,
+}
 
+async fn live(sim: &Sim, plan: &Plan) -> End {
+    let mut rng = sim.fork_rng();
+    let cluster = Cluster::new(sim, plan.settings.clone());
+    let workload =
+        Workload::new(sim, cluster.doors.clone(), cluster.record.clone(), plan.operations_max);
+    sim.spawn(Life::HARNESS, cluster.clone().supervise());
+    sim.spawn(Life::HARNESS, observe(cluster.clone()));
+    let faults = BTreeMap::new();
+    let (healed_ns, drained_ns) = (None, None);
+    let mut end = End { cluster, faults, mishaps: Mishaps::default(), healed_ns, drained_ns };
     let mut set_up_rng = rng.fork();
     let set_up = workload.set_up(&mut set_up_rng);
-    let ready = SimRuntime::timeout(READY_WITHIN, Box::pin(set_up)).await.is_ok();
-    let mut faults = BTreeMap::new();
-    if ready {
-        for _ in 0..plan.clients {
-            sim.spawn(Life::HARNESS, workload::client(workload.clone(), rng.fork()));
-        }
-        let until = sim.now() + plan.work;
-        faults = faults::run(&cluster, &plan.kinds, until, &mut rng).await;
-        workload.stop();
-        faults::heal(&cluster);
-        let limit = sim.now() + DRAINED_WITHIN;
-        // Faults that began just before the heal, and were to pass by themselves, are over then.
-        sim.sleep(Duration::from_secs(16)).await;
-        faults::heal(&cluster);
-        if plan.kinds.contains(&Fault::Membership) && !membership::settle(&cluster, limit).await {
-            findings.blame("L1 liveness", "the membership does not settle".into());
-        }
-        let drained = workload::drain(&workload, &mut rng, limit).await;
-        findings.looked("L1 liveness");
-        if !drained {
-            findings.blame("L1 liveness", format!("not drained {DRAINED_WITHIN:?} after the heal"));
-        }
-        same_everywhere(&cluster, drained, &mut findings).await;
-    } else {
-        findings.blame("L1 liveness", format!("not ready after {READY_WITHIN:?}"));
+    if SimRuntime::timeout(READY_WITHIN, Box::pin(set_up)).await.is_err() {
+        end.mishaps.blame(Kind::Beyond, format!("not ready after {READY_WITHIN:?}"));
+        return end;
     }
-    no_accidents(&cluster, &mut findings);
-    observer.lock().unwrap_or_else(PoisonError::into_inner).judge(&mut findings);
-    let events = workload.history.events();
-    let judged = checks::check(&events);
-    for violation in judged.violations {
-        findings.blame(violation.promise, violation.text);
+    for number in 0..plan.clients {
+        let client = client::run(workload.clone(), number % TENANTS, rng.fork());
+        sim.spawn(Life::HARNESS, client);
     }
-    for (promise, times) in judged.opportunities {
-        findings.looked_times(promise, times);
+    let until = sim.now() + plan.work;
+    end.faults = faults::run(&end.cluster, &plan.kinds, &plan.skip, until, &mut rng).await;
+    workload.stop();
+    faults::heal(&end.cluster);
+    let limit = sim.now() + DRAINED_WITHIN;
+    // Faults that began just before the heal, and were to pass by themselves, are over then.
+    sim.sleep(Duration::from_secs(16)).await;
+    faults::heal(&end.cluster);
+    end.mishaps.looked(Kind::Beyond, 1);
+    if !membership::repair(&end.cluster, limit).await {
+        end.mishaps.blame(Kind::Beyond, "harmed members are not replaced");
     }
-    for violation in &findings.violations {
-        sim.note(format_args!("violation {violation}"));
+    end.healed_ns = Some(sim.now().as_nanos() as u64);
+    if plan.kinds.iter().any(|kind| kind.changes_members())
+        && !membership::settle(&end.cluster, limit).await
+    {
+        end.mishaps.blame(Kind::Beyond, "the membership does not settle");
     }
-    (findings, faults, cluster, events.len() as u64)
+    if workload::drain(&workload, &mut rng, limit).await {
+        end.drained_ns = Some(sim.now().as_nanos() as u64);
+    }
+    same_everywhere(&end.cluster, end.drained_ns.is_some(), &mut end.mishaps).await;
+    end
 }
 
 /// Proof that faults fired: counted where they struck.
@@ -198,6 +238,8 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
         ("messages", net.messages),
         ("messages stalled", net.stalled),
         ("streams reset", net.resets),
+        ("messages late", net.late),
+        ("answers lost", cluster.doors.answers_lost()),
     ]);
     for node in cluster.nodes() {
         let (disk, state) = (cluster.disk(node).counters(), cluster.state(node).counters());
@@ -206,6 +248,9 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
             ("syncs failed", disk.failed_syncs),
             ("power lost in a call", disk.halfway),
             ("disk full", disk.full),
+            ("reads failed", disk.failed_reads),
+            ("bits flipped", disk.flips),
+            ("snapshots rotten", state.rotten),
             ("checkpoints", state.checkpoints),
             ("snapshots installed", state.installs),
             ("snapshots resumed", state.resumed),
@@ -217,33 +262,40 @@ fn proofs(cluster: &Cluster) -> BTreeMap<&'static str, u64> {
 }
 
 /// Looks at every node's status, often.
-async fn observe(cluster: Cluster, observer: Arc<Mutex<Observer>>) {
+async fn observe(cluster: Cluster) {
+    let (mut since, mut polls) = (cluster.sim.now(), cluster.sim.polls());
     loop {
-        for status in cluster.doors.statuses() {
-            observer.lock().unwrap_or_else(PoisonError::into_inner).see(&status);
+        let now = cluster.sim.now();
+        if now >= since + Duration::from_secs(1) {
+            cluster.record.polled(cluster.sim.polls() - polls);
+            (since, polls) = (now, cluster.sim.polls());
+        }
+        for (door, status) in cluster.doors.statuses() {
+            cluster.record.sighting(now.as_nanos() as u64, &door, &status);
         }
         cluster.sim.sleep(Duration::from_millis(25)).await;
     }
 }
 
-/// R1: in the end all nodes have applied the same, and hold the same rows.
-async fn same_everywhere(cluster: &Cluster, drained: bool, findings: &mut Findings) {
+/// In the end all nodes have applied the same, and hold the same rows.
+async fn same_everywhere(cluster: &Cluster, drained: bool, mishaps: &mut Mishaps) {
     let limit = cluster.sim.now() + Duration::from_secs(30);
     let nodes = cluster.nodes().len();
     loop {
         let statuses = cluster.doors.statuses();
         let applied: Vec<_> =
-            statuses.iter().map(|status| (status.applied, status.chain)).collect();
+            statuses.iter().map(|(_, status)| (status.applied, status.chain)).collect();
         if applied.len() == nodes && applied.windows(2).all(|pair| pair[0] == pair[1]) {
             break;
         }
         if cluster.sim.now() > limit {
-            findings.blame("L1 liveness", format!("nodes do not converge: {statuses:?}"));
+            let said: Vec<_> = statuses.iter().map(|(_, status)| status).collect();
+            mishaps.blame(Kind::Beyond, format!("nodes do not converge: {said:?}"));
             return;
         }
         cluster.sim.sleep(Duration::from_millis(3)).await;
     }
-    findings.looked("R1 same state");
+    mishaps.looked(Kind::OtherRows, nodes as u64 - 1);
     let rows = |node| -> Vec<_> {
         let dump = cluster.state(node).map().dump();
         // Meta rows hold what each node remembers of its peers.
@@ -256,21 +308,31 @@ async fn same_everywhere(cluster: &Cluster, drained: bool, findings: &mut Findin
             let differ = first.iter().find(|row| !other.contains(row));
             let differ = differ.or_else(|| other.iter().find(|row| !first.contains(row)));
             let text = format!("nodes 1 and {node} hold other rows: {differ:?}");
-            findings.blame("R1 same state", text);
+            mishaps.blame(Kind::OtherRows, text);
         }
     }
     let bodies = first.iter().filter(|(table, _, _)| *table == Table::Body).count();
     if drained && bodies > 0 {
-        findings.blame("P12 bounded", format!("{bodies} bodies are left in empty queues"));
+        mishaps.blame(Kind::OtherRows, format!("{bodies} bodies are left in empty queues"));
     }
 }
 
-/// Nothing panicked, and no process ended but for a fault that was injected.
-fn no_accidents(cluster: &Cluster, findings: &mut Findings) {
+/// Nothing panicked or ran in a circle, no process ended but for a fault that was injected, and
+/// every entry brought about the same wherever it was applied.
+fn no_accidents(cluster: &Cluster, mishaps: &mut Mishaps) {
     for panic in cluster.sim.panics() {
-        findings.blame("no panic", format!("node {}: {}", panic.node, panic.message));
+        mishaps.blame(Kind::Panic, format!("node {}: {}", panic.node, panic.message));
     }
     for accident in cluster.accidents().into_iter().filter(|accident| !accident.expected) {
-        findings.blame("no accident", format!("node {}: {}", accident.node, accident.text));
+        mishaps.blame(Kind::Accident, format!("node {}: {}", accident.node, accident.text));
+    }
+    let (compared, conflicts) = cluster.record.conflicts();
+    mishaps.looked(Kind::OtherOutcome, compared);
+    conflicts.into_iter().for_each(|text| mishaps.blame(Kind::OtherOutcome, text));
+    let busiest = cluster.record.busiest();
+    mishaps.looked(Kind::Circle, 1);
+    if busiest > POLLS_PER_SECOND_MAX {
+        let text = format!("tasks ran {busiest} times in a second of virtual time");
+        mishaps.blame(Kind::Circle, text);
     }
 }

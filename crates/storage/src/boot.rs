@@ -72,9 +72,7 @@ pub fn open_boot(
         }
     };
     let count = boots.checked_add(1).ok_or(BootError::Damaged { path: path.clone() })?;
-    let text =
-        format!("{FIRST_LINE}\nnode {node}\ncluster {cluster}\ndata {data}\nboots {count}\n");
-    files::replace_file(&path, &sealed::seal(&text)).map_err(io)?;
+    files::replace_file(&path, &write(node, cluster, data, count)).map_err(io)?;
     Ok(Boot { count: BootCount(count), data, _lock: lock })
 }
 
@@ -100,16 +98,30 @@ fn checked_boots(
     Ok((data, boots))
 }
 
+fn write(node: NodeId, cluster: &str, data: DataId, boots: u64) -> Vec<u8> {
+    let text =
+        format!("{FIRST_LINE}\nnode {node}\ncluster {cluster}\ndata {data}\nboots {boots}\n");
+    sealed::seal(&text)
+}
+
 fn parse(bytes: &[u8]) -> Option<(NodeId, &str, DataId, u64)> {
-    let mut lines = sealed::unseal(bytes)?.lines();
+    let mut lines = sealed::lines(bytes)?;
     if lines.next()? != FIRST_LINE {
         return None;
     }
-    let node = lines.next()?.strip_prefix("node ")?.parse().ok()?;
+    let node = sealed::number(lines.next()?.strip_prefix("node ")?)?;
     let cluster = lines.next()?.strip_prefix("cluster ")?;
-    let data = lines.next()?.strip_prefix("data ")?.parse().ok()?;
-    let boots = lines.next()?.strip_prefix("boots ")?.parse().ok()?;
+    let data = sealed::number(lines.next()?.strip_prefix("data ")?)?;
+    let boots = sealed::number(lines.next()?.strip_prefix("boots ")?)?;
     lines.next().is_none().then_some((NodeId(node), cluster, DataId(data), boots))
+}
+
+/// What holds for the bytes of any file: they are no identity, or exactly what one is written as.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check_form(bytes: &[u8]) {
+    if let Some((node, cluster, data, boots)) = parse(bytes) {
+        assert_eq!(write(node, cluster, data, boots), bytes, "an identity has one form");
+    }
 }
 
 fn refuse_used(dir: &Path) -> Result<(), BootError> {

@@ -7,6 +7,8 @@
 pub mod boot;
 pub mod disk;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod sealed;
 pub mod state;
 

@@ -17,9 +17,37 @@ pub(crate) fn unseal(bytes: &[u8]) -> Option<&str> {
     (seal == crc).then_some(text)
 }
 
+/// The lines of `unseal`, each without its line feed and with nothing else taken off.
+pub(crate) fn lines(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    unseal(bytes).map(|text| text.split_terminator('\n'))
+}
+
+/// A decimal number in the one form it is written in: no sign, no zeros before it.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = text.len() > 1 && text.starts_with('0');
+    if digits && !padded { text.parse().ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_one_form() {
+        assert_eq!(number("0"), Some(0));
+        assert_eq!(number("18446744073709551615"), Some(u64::MAX));
+        for other in ["", "+1", "-1", "01", "00", "1 ", "0x1", "18446744073709551616"] {
+            assert_eq!(number(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_belongs_to_its_line() {
+        let sealed = seal("node 1\r\n");
+        let lines: Vec<&str> = lines(&sealed).expect("it is intact").collect();
+        assert_eq!(lines, ["node 1\r"]);
+    }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {

@@ -2,9 +2,11 @@
 //! with its dependencies and its source.
 //!
 //! A `never` word of one piece (`tokio`, `std::fs`, `HashMap`) may not stand in the crate's
-//! product code; one with spaces is a sentence for people. Dev-dependencies are free.
+//! product code; one with spaces is a sentence for people. Dev-dependencies are free, and so are
+//! the programs in `src/bin` of a library: nobody imports them.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -18,7 +20,8 @@ const HOMES: &[(&str, &[&str])] = &[
     // The program and the simulator each bring openraft's runtime; agreement lives in replica.
     ("openraft", &["replica", "simulator", "bessemer"]),
     ("axum", &["gateway"]),
-    ("clap", &["bessemer"]),
+    // The simulator's own programs have options, too.
+    ("clap", &["bessemer", "simulator"]),
     ("bollard", &["runner"]),
 ];
 
@@ -82,7 +85,10 @@ fn never(workspace: &Workspace, package: &Crate, rules: &Rules) -> Result<Vec<Fi
             findings.push(Finding::new(manifest(package), what));
         }
     }
-    for path in package.sources("src")?.into_iter().filter(|path| !source::is_test_file(path)) {
+    let product = |path: &PathBuf| {
+        !source::is_test_file(path) && !path.components().any(|part| part.as_os_str() == "bin")
+    };
+    for path in package.sources("src")?.into_iter().filter(product) {
         let code = source::product_code(&fs::read_to_string(&path)?);
         for word in &words {
             for line in source::lines_with(&code, word) {

@@ -5,6 +5,7 @@
 
 use bessemer_model::{MessageId, Millis, OrderingKey, Position, ProjectId};
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::Fault;
 use crate::queue::{expiry, ordering};
@@ -38,12 +39,14 @@ pub(crate) fn arrive(
     assert!(position.0 < state.core.next_sequence, "positions come from the group's sequence");
     let oldest_of_key = match &arrival.ordering_key {
         None => true,
-        Some(key) => ordering::join(state, store, key, position)?,
+        Some(key) => {
+            ordering::join(state, store, key, position)? || mutants::on(Mutant::OrderingKeyIgnored)
+        }
     };
     let expires_at = expiry::bucket(state.now().after(arrival.life));
     let run = expiry::join(state, &mut queue.row, position, expires_at)?;
     let message_state = if arrival.delay > Millis::ZERO {
-        MessageState::Delayed { until: state.now().after(arrival.delay) }
+        MessageState::Delayed { until: end_of_delay(state.now(), arrival.delay) }
     } else if oldest_of_key {
         MessageState::Ready
     } else {
@@ -77,4 +80,12 @@ pub(crate) fn arrive(
         MessageState::Reserved { .. } => unreachable!("nobody holds what has just arrived"),
     }
     Ok(())
+}
+
+fn end_of_delay(now: Millis, delay: Millis) -> Millis {
+    let until = now.after(delay);
+    if mutants::on(Mutant::DelayCutToSeconds) {
+        return Millis(until.0 - until.0 % 1000).max(now.after(Millis(1)));
+    }
+    until
 }

@@ -5,6 +5,7 @@
 //! tail of the target, and the target's expiration from now on.
 
 use bessemer_model::{Millis, Position, QueueName, QueueSettings};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::Fault;
 use crate::queue::arrive::{Arrival, arrive};
@@ -15,10 +16,8 @@ use crate::tables::message::MessageRow;
 
 /// Whether the next reserve moves the message away.
 pub(crate) fn is_dead(settings: &QueueSettings, row: &MessageRow) -> bool {
-    settings
-        .dead_letter
-        .as_ref()
-        .is_some_and(|dead_letter| row.reserved_count >= dead_letter.max_reservations)
+    let counted = row.reserved_count + u32::from(mutants::on(Mutant::DeadLetterTooEarly));
+    settings.dead_letter.as_ref().is_some_and(|dead_letter| counted >= dead_letter.max_reservations)
 }
 
 /// Opens the target, making it as a default queue if it is missing. The caller saves it.

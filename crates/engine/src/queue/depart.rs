@@ -6,6 +6,7 @@
 
 use bessemer_model::{Millis, Position, ProjectId};
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::Fault;
 use crate::queue::{expiry, ordering};
@@ -55,7 +56,9 @@ pub(crate) fn remove(
     row: &MessageRow,
 ) -> Result<(), Fault> {
     depart(state, &place.project.id, &mut place.queue, position, row)?;
-    state.rows.delete_once(Table::Body, message::body_key(row.id));
+    if !mutants::on(Mutant::BodyLeftBehind) {
+        state.rows.delete_once(Table::Body, message::body_key(row.id));
+    }
     place.project.row.usage.messages -= 1;
     place.project.row.usage.bytes -= row.body_bytes;
     Ok(())

@@ -13,6 +13,7 @@ use bessemer_model::{
     Rejection,
 };
 use bessemer_seam::kv::Table;
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::{Fault, Refusal};
 use crate::queue::arrive::{Arrival, arrive};
@@ -92,7 +93,8 @@ fn over(what: Quotum, limit: u64) -> Refusal {
 }
 
 fn change(state: &mut State, post: Post) -> Result<Vec<MessageId>, Fault> {
-    let Post { mut project, name, queue, messages, body_bytes } = post;
+    let Post { mut project, name, queue, mut messages, body_bytes } = post;
+    mutants::shuffle(Mutant::HashMapOrderInApply, &mut messages);
     let mut queue = match queue {
         Some(queue) => queue,
         None => store::make_queue(state, &mut project, name, QueueSettings::default()),

@@ -8,13 +8,14 @@ use bessemer_model::rejection::Timed;
 use bessemer_model::{
     MessageId, Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservationId,
 };
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::{Fault, Refusal};
 use crate::queue::check_time;
 use crate::queue::depart::give_back;
 use crate::reservation;
 use crate::state::{Place, State};
-use crate::tables::message::MessageRow;
+use crate::tables::message::{MessageRow, MessageState};
 
 /// Who gives back, and after how long the message may be reserved again.
 pub(crate) struct Release {
@@ -53,7 +54,9 @@ fn check(
     let Some((position, row)) = state.find_message(place.queue.row.store, message)? else {
         return Err(Rejection::MessageMissing { message }.into());
     };
-    if !reservation::holds(&state.core, &place.project.id, &row, release.reservation) {
+    let anybody = matches!(row.state, MessageState::Reserved { .. })
+        && mutants::on(Mutant::RabbitmqNackRedelivery);
+    if !reservation::holds(&state.core, &place.project.id, &row, release.reservation) && !anybody {
         return Err(Rejection::ReservationStale { message }.into());
     }
     Ok(Held { place, position, row })

@@ -7,6 +7,7 @@
 use bessemer_model::limits::{MESSAGE_TIMEOUT_MAX, MESSAGE_TIMEOUT_MIN, RESERVE_COUNT_MAX};
 use bessemer_model::rejection::{Counted, Timed};
 use bessemer_model::{Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservedMessage};
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::{Fault, Refusal};
 use crate::queue::check_time;
@@ -57,6 +58,9 @@ fn check(
 fn change(state: &mut State, mut place: Place, wish: &Wish) -> Result<Vec<ReservedMessage>, Fault> {
     let mut taken = Vec::new();
     let mut target: Option<OpenQueue> = None;
+    if !state.has_window(place.queue.row.store) && mutants::on(Mutant::WindowInfluencesRow) {
+        state.core.next_generation += 1;
+    }
     let first = loop {
         let first = state.first_ready(&place.queue)?;
         let Some(position) = first else { break first };

@@ -9,6 +9,7 @@ use bessemer_model::rejection::Timed;
 use bessemer_model::{
     MessageId, Millis, Outcome, Position, ProjectId, QueueName, Rejection, ReservationId,
 };
+use bessemer_seam::mutants::{self, Mutant};
 
 use crate::fault::{Fault, Refusal};
 use crate::queue::check_time;
@@ -70,7 +71,8 @@ fn change(state: &mut State, held: Held) -> Result<ReservationId, Fault> {
     let MessageState::Reserved { until, generation, touch } = row.state else {
         return Err(Fault::corrupt("a held message is not reserved", row.id.0.to_be_bytes()));
     };
-    let later = state.now().after(timeout);
+    let extends = !mutants::on(Mutant::TouchDoesNotExtend);
+    let later = if extends { state.now().after(timeout) } else { until };
     let touch = touch.saturating_add(1);
     if later != until {
         state.remove_timer(&Timer::Lapse { due: until, store, position });

@@ -8,7 +8,6 @@ mod decoder;
 mod lifecycle;
 mod model;
 mod operations;
-mod reference;
 mod rejections;
 mod scale;
 mod transcripts;

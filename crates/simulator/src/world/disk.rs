@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bessemer_log::memory_disk::{MemoryDisk, MemoryFile};
 use bessemer_model::NodeId;
 use bessemer_seam::log_disk::{LogDisk, LogFile};
+use bessemer_seam::mutants::{self, Mutant};
 
-use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
@@ -23,9 +23,10 @@ struct State {
     rng: Rng,
     /// The operation at which the power fails, while that is planned.
     power_fails_at: Option<u64>,
-    /// Syncs were told to fail, or room was taken away, in the present life.
+    /// The device was told to fail in the present life.
     failed_on_purpose: bool,
-    bug: Option<Bug>,
+    /// Chance that a read fails, in a million.
+    read_fails_per_million: u32,
     counters: DiskCounters,
 }
 
@@ -34,6 +35,9 @@ struct State {
 pub struct DiskCounters {
     pub syncs: u64,
     pub failed_syncs: u64,
+    pub failed_reads: u64,
+    /// Bits that turned over.
+    pub flips: u64,
     /// Calls in the middle of which the power failed.
     pub halfway: u64,
     /// Calls that were refused for want of room, or told that there is none.
@@ -50,7 +54,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(sim: &Sim, node: NodeId, capacity_bytes: u64, bug: Option<Bug>) -> Disk {
+    pub fn new(sim: &Sim, node: NodeId, capacity_bytes: u64) -> Disk {
         let mut rng = sim.fork_rng();
         let memory = MemoryDisk::new(rng.draw());
         memory.set_capacity_bytes(capacity_bytes);
@@ -58,7 +62,7 @@ impl Disk {
             rng,
             power_fails_at: None,
             failed_on_purpose: false,
-            bug,
+            read_fails_per_million: 0,
             counters: DiskCounters::default(),
         };
         Disk { sim: sim.clone(), node, memory, state: Arc::new(Mutex::new(state)) }
@@ -90,6 +94,7 @@ impl Disk {
         let mut state = self.lock();
         state.power_fails_at = None;
         state.failed_on_purpose = false;
+        state.read_fails_per_million = 0;
     }
 
     /// Lets the power fail in the middle of the `calls`-th call from now (0: the next).
@@ -114,6 +119,33 @@ impl Disk {
     pub fn fail_syncs(&self) {
         self.lock().failed_on_purpose = true;
         self.memory.fail_syncs();
+    }
+
+    /// Lets some reads fail, until the process ends.
+    pub fn fail_reads(&self, per_million: u32) {
+        let mut state = self.lock();
+        state.failed_on_purpose = true;
+        state.read_fails_per_million = per_million;
+    }
+
+    /// Flips one bit of something that was written. False on a disk where nothing was.
+    pub fn flip(&self) -> bool {
+        let Some((name, offset)) = self.memory.flip_somewhere() else { return false };
+        self.sim.note(format_args!("disk {} flips a bit of {name} at {offset}", self.node));
+        self.lock().counters.flips += 1;
+        true
+    }
+
+    /// What a copy of the disk, taken now, would hold: what was synced.
+    pub fn copy(&self) -> MemoryDisk {
+        let copy = self.memory.fork();
+        copy.crash();
+        copy
+    }
+
+    /// Puts a copy in the place of what the disk holds. The machine is off.
+    pub fn restore(&self, copy: &MemoryDisk) {
+        self.memory.become_copy_of(copy);
     }
 
     pub fn set_capacity_bytes(&self, bytes: u64) {
@@ -195,6 +227,16 @@ impl LogFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let fails = {
+            let mut state = self.disk.disk.lock();
+            let per_million = state.read_fails_per_million;
+            let fails = per_million > 0 && state.rng.chance(per_million);
+            state.counters.failed_reads += u64::from(fails);
+            fails
+        };
+        if fails {
+            return self.disk.call(|_| Err(io::Error::other("the device cannot read this")));
+        }
         self.disk.call(|_| self.file.read_at(offset, into))
     }
 
@@ -202,7 +244,7 @@ impl LogFile for SimFile {
         let lies = {
             let mut state = self.disk.disk.lock();
             state.counters.syncs += 1;
-            state.bug == Some(Bug::SyncBeforeDurable) && state.rng.chance(900_000)
+            mutants::on(Mutant::SyncBeforeDurable) && state.rng.chance(900_000)
         };
         if lies {
             return self.disk.call(|_| Ok(()));
@@ -219,15 +261,15 @@ mod tests {
     use crate::runtime::{Clock, SimRuntime};
     use crate::trace::TraceTo;
 
-    fn disk(seed: u64, bug: Option<Bug>) -> (Sim, Disk) {
+    fn disk(seed: u64) -> (Sim, Disk) {
         let sim = SimRuntime::with_seed(seed, TraceTo::Hash).sim();
-        let disk = Disk::new(&sim, NodeId(1), 4096, bug);
+        let disk = Disk::new(&sim, NodeId(1), 4096);
         (sim, disk)
     }
 
     /// Whether eight synced bytes survive a power cut.
-    fn synced_bytes_survive(seed: u64, bug: Option<Bug>) -> bool {
-        let (sim, disk) = disk(seed, bug);
+    fn synced_bytes_survive(seed: u64) -> bool {
+        let (sim, disk) = disk(seed);
         let first = disk.open_for(sim.begin_life(NodeId(1), Clock::exact()));
         let file = first.create("a", 64).unwrap();
         file.write_at(0, &[1; 8]).unwrap();
@@ -240,13 +282,17 @@ mod tests {
 
     #[test]
     fn synced_bytes_survive_unless_the_disk_lies() {
-        assert!((0..32).all(|seed| synced_bytes_survive(seed, None)));
-        assert!(!(0..32).all(|seed| synced_bytes_survive(seed, Some(Bug::SyncBeforeDurable))));
+        assert!((0..32).all(synced_bytes_survive));
+        if mutants::COMPILED {
+            mutants::choose(Some(Mutant::SyncBeforeDurable));
+            assert!(!(0..32).all(synced_bytes_survive));
+            mutants::choose(None);
+        }
     }
 
     #[test]
     fn a_dead_life_writes_nothing_and_a_power_failure_ends_one() {
-        let (sim, disk) = disk(1, None);
+        let (sim, disk) = disk(1);
         let life = sim.begin_life(NodeId(1), Clock::exact());
         let old = disk.open_for(life);
         let file = old.create("a", 64).unwrap();
@@ -262,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_refuses_and_leaves_nothing_behind() {
-        let (sim, disk) = disk(1, None);
+        let (sim, disk) = disk(1);
         let sim_disk = disk.open_for(sim.begin_life(NodeId(1), Clock::exact()));
         sim_disk.create("a", 4000).unwrap();
         let error = sim_disk.create("b", 100).err().unwrap();

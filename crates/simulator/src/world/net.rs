@@ -56,6 +56,8 @@ pub struct NetCounters {
     pub resets: u64,
     /// Messages that were held up by a cut link.
     pub stalled: u64,
+    /// Messages that arrived long after their sender had given up their stream.
+    pub late: u64,
 }
 
 enum Item {
@@ -186,6 +188,24 @@ impl SimNet {
         });
     }
 
+    /// The same, but only the sender learns it at once: what it has sent arrives up to `late`
+    /// later, when it may have been sent again on a new stream.
+    pub fn break_streams_late(&self, one: NodeId, other: NodeId, channel: Channel, late: Duration) {
+        let now_ns = self.now_ns();
+        let mut rest = Rest::default();
+        let mut state = self.lock();
+        let its = |pipe: &Pipe| {
+            pipe.channel == channel && (pipe.from, pipe.to) == (one.min(other), one.max(other))
+        };
+        let chosen: Vec<u64> =
+            state.pipes.iter().filter(|(_, pipe)| its(pipe)).map(|(&id, _)| id).collect();
+        for id in chosen {
+            state.break_late(id, now_ns, late.as_nanos() as u64, &mut rest);
+        }
+        drop(state);
+        rest.finish();
+    }
+
     fn break_pipes(&self, which: impl Fn(u64, &Pipe) -> bool) {
         let now_ns = self.now_ns();
         let mut rest = Rest::default();
@@ -296,6 +316,26 @@ impl State {
             pipe.bytes = pipe.items.iter().map(|(_, item)| item.bytes()).sum();
             rest.wake(&mut pipe.sender);
             self.push(direction, now_ns, Item::Reset, rest);
+            self.counters.resets += 1;
+        }
+    }
+
+    /// Breaks both directions for their senders; what is on its way arrives late, and whole.
+    fn break_late(&mut self, id: u64, now_ns: u64, late_ns: u64, rest: &mut Rest) {
+        let Some(back) = self.pipes.get(&id).map(|pipe| pipe.back) else { return };
+        for direction in [id, back] {
+            let arrives = now_ns + self.rng.between(late_ns / 4, late_ns);
+            let Some(pipe) = self.pipes.get_mut(&direction).filter(|pipe| !pipe.broken) else {
+                continue;
+            };
+            pipe.broken = true;
+            let messages = pipe.items.iter().filter(|(_, item)| item.bytes() > 0).count() as u64;
+            for (at, _) in &mut pipe.items {
+                *at = (*at).max(arrives);
+            }
+            rest.wake(&mut pipe.sender);
+            self.push(direction, now_ns, Item::Reset, rest);
+            self.counters.late += messages;
             self.counters.resets += 1;
         }
     }

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bessemer_seam::kv::{Kv, KvRead, Table, Write, WriteBatch};
 use bessemer_seam::kv_memory::{MemoryKv, MemoryView};
+use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::state_store::{Checkpoint, SnapshotFile, Staging, StateStore};
 
-use crate::bugs::Bug;
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
 
@@ -28,7 +28,6 @@ struct Directory {
     newest: Option<(String, SimCheckpoint)>,
     /// By label: the files announced, and the bytes held of each.
     staged: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    bug: Option<Bug>,
     counters: StateCounters,
 }
 
@@ -39,6 +38,15 @@ pub struct StateCounters {
     pub installs: u64,
     /// Snapshots of which a part was held already.
     pub resumed: u64,
+    /// Checkpoints of which a bit turned over.
+    pub rotten: u64,
+}
+
+/// A copy of a machine's state directory.
+#[derive(Clone, Default)]
+pub struct StateCopy {
+    map: MemoryKv,
+    newest: Option<(String, SimCheckpoint)>,
 }
 
 /// One machine's state directory. It outlives the lives of its node.
@@ -49,13 +57,12 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    pub fn new(sim: &Sim, bug: Option<Bug>) -> StateDirectory {
+    pub fn new(sim: &Sim) -> StateDirectory {
         let directory = Directory {
             rng: sim.fork_rng(),
             current: MemoryKv::new(),
             newest: None,
             staged: BTreeMap::new(),
-            bug,
             counters: StateCounters::default(),
         };
         StateDirectory { sim: sim.clone(), directory: Arc::new(Mutex::new(directory)) }
@@ -79,6 +86,40 @@ impl StateDirectory {
             let kept = rng.below(held.len() as u64 + 1) as usize;
             held.truncate(kept);
         }
+    }
+
+    /// What a copy of the directory, taken now, would hold.
+    pub fn copy(&self) -> StateCopy {
+        let directory = self.lock();
+        StateCopy { map: directory.current.crash(), newest: directory.newest.clone() }
+    }
+
+    /// Puts a copy in the place of what the directory holds. The machine is off.
+    pub fn restore(&self, copy: &StateCopy) {
+        let mut directory = self.lock();
+        directory.current = copy.map.crash();
+        directory.newest = copy.newest.clone();
+        directory.staged.clear();
+    }
+
+    /// Flips one bit of the newest checkpoint. False when there is none.
+    pub fn rot_checkpoint(&self) -> bool {
+        let mut guard = self.lock();
+        let Directory { newest: Some((_, checkpoint)), rng, .. } = &mut *guard else {
+            return false;
+        };
+        let mut contents = (*checkpoint.contents).clone();
+        let mut files: Vec<&mut Vec<u8>> =
+            contents.values_mut().filter(|bytes| !bytes.is_empty()).collect();
+        if files.is_empty() {
+            return false;
+        }
+        let file = rng.below(files.len() as u64) as usize;
+        let place = rng.below(files[file].len() as u64) as usize;
+        files[file][place] ^= 1 << rng.below(8);
+        checkpoint.contents = Arc::new(contents);
+        guard.counters.rotten += 1;
+        true
     }
 
     /// The map as it is now, for the checks.
@@ -146,7 +187,7 @@ impl Kv for SimKv {
     fn write(&self, mut batch: WriteBatch) -> io::Result<()> {
         let flush = {
             let mut directory = self.store.call()?;
-            if directory.bug == Some(Bug::WrongByteInState) && directory.rng.chance(20_000) {
+            if mutants::on(Mutant::WrongByteInState) && directory.rng.chance(20_000) {
                 change_a_body(&mut batch);
             }
             directory.rng.chance(BACKGROUND_FLUSH_PER_MILLION)
@@ -161,7 +202,7 @@ impl Kv for SimKv {
     }
 }
 
-/// The planted bug: one bit of the last body in the batch.
+/// The mutant `WrongByteInState`: one bit of the last body in the batch.
 fn change_a_body(batch: &mut WriteBatch) {
     for write in batch.writes.iter_mut().rev() {
         if let Write::Put { table: Table::Body, value, .. } = write
@@ -379,7 +420,7 @@ mod tests {
 
     fn store() -> (Sim, StateDirectory, SimStateStore) {
         let sim = SimRuntime::with_seed(1, TraceTo::Hash).sim();
-        let directory = StateDirectory::new(&sim, None);
+        let directory = StateDirectory::new(&sim);
         let life = sim.begin_life(NodeId(1), Clock::exact());
         let store = directory.open_for(life);
         (sim, directory, store)

@@ -59,11 +59,15 @@ impl Manifest {
 
     /// Writes the manifest into `dir`, durably.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+        files::replace_file(&dir.join(MANIFEST_FILE), &self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut text = format!("{FIRST_LINE}\nlabel {}\n", self.label);
         for file in &self.files {
             text += &format!("file {} {:08x} {}\n", file.bytes, file.crc, file.name);
         }
-        files::replace_file(&dir.join(MANIFEST_FILE), &sealed::seal(&text))
+        sealed::seal(&text)
     }
 
     /// Reads the manifest in `dir`; `None` when there is none.
@@ -77,7 +81,7 @@ impl Manifest {
     }
 
     fn decode(bytes: &[u8]) -> Option<Manifest> {
-        let mut lines = sealed::unseal(bytes)?.lines();
+        let mut lines = sealed::lines(bytes)?;
         if lines.next()? != FIRST_LINE {
             return None;
         }
@@ -85,12 +89,30 @@ impl Manifest {
         let mut files = Vec::new();
         for line in lines {
             let mut words = line.strip_prefix("file ")?.splitn(3, ' ');
-            let bytes = words.next()?.parse().ok()?;
-            let crc = u32::from_str_radix(words.next()?, 16).ok()?;
+            let bytes = sealed::number(words.next()?)?;
+            let crc = crc(words.next()?)?;
             files.push(SnapshotFile { name: words.next()?.to_owned(), bytes, crc });
         }
         Manifest::checked(label, &files).ok()
     }
+}
+
+/// What holds for the bytes of any file: they are no manifest, or exactly what one is written as,
+/// and nothing in it leaves its directory.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check_form(bytes: &[u8]) {
+    let Some(manifest) = Manifest::decode(bytes) else { return };
+    assert_eq!(manifest.encode(), bytes, "{manifest:?} has one form");
+    let names = manifest.files.iter().map(|file| file.name.as_str());
+    for name in names.chain([manifest.label.as_str()]) {
+        assert_eq!(Path::new("dir").join(name).parent(), Some(Path::new("dir")), "{name:?}");
+    }
+}
+
+/// Eight hex digits, lower case.
+fn crc(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if digits && text.len() == 8 { u32::from_str_radix(text, 16).ok() } else { None }
 }
 
 /// A name that stays inside its directory: letters, digits, `-`, `_`, `.`, none of them a leading
@@ -120,6 +142,17 @@ mod tests {
         let manifest = Manifest::checked("t1-i2", &[file("000012.sst"), file("CURRENT")]).unwrap();
         manifest.write(dir.path()).unwrap();
         assert_eq!(Manifest::read(dir.path()).unwrap(), Some(manifest));
+    }
+
+    #[test]
+    fn a_manifest_that_we_would_write_otherwise_is_refused() {
+        let read = |text: &str| Manifest::decode(&sealed::seal(text)).is_some();
+        assert!(read("bessemer-snapshot 1\nlabel l\nfile 7 0000abcd a\n"));
+        for other in ["file +7 0000abcd a", "file 07 0000abcd a", "file 7 abcd a"] {
+            assert!(!read(&format!("bessemer-snapshot 1\nlabel l\n{other}\n")), "{other}");
+        }
+        assert!(!read("bessemer-snapshot 1\nlabel l\nfile 7 0000ABCD a\n"));
+        assert!(!read("bessemer-snapshot 1\nlabel l\r\n"));
     }
 
     #[test]

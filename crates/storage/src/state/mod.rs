@@ -4,9 +4,9 @@
 
 pub mod checkpoint;
 pub mod kv;
-mod manifest;
+pub(crate) mod manifest;
 pub mod options;
-mod pointer;
+pub(crate) mod pointer;
 pub mod staging;
 pub mod store;
 #[cfg(test)]

@@ -44,14 +44,22 @@ impl Pointer {
     }
 
     fn decode(bytes: &[u8]) -> Option<Pointer> {
-        let mut lines = sealed::unseal(bytes)?.lines();
+        let mut lines = sealed::lines(bytes)?;
         if lines.next()? != FIRST_LINE {
             return None;
         }
-        let state = lines.next()?.strip_prefix("state ")?.parse().ok()?;
+        let state = sealed::number(lines.next()?.strip_prefix("state ")?)?;
         let checkpoint = lines.next()?.strip_prefix("checkpoint ")?;
         let checkpoint = (checkpoint != NO_CHECKPOINT).then(|| checkpoint.to_owned());
         lines.next().is_none().then_some(Pointer { state, checkpoint })
+    }
+}
+
+/// What holds for the bytes of any file: they are no pointer, or exactly what one is written as.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check_form(bytes: &[u8]) {
+    if let Some(pointer) = Pointer::decode(bytes) {
+        assert_eq!(pointer.encode(), bytes, "{pointer:?} has one form");
     }
 }
 

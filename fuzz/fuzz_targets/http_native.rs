@@ -1,0 +1,8 @@
+//! Native requests: `/v1`.
+#![no_main]
+
+use bessemer_harness::{ADMIN, World};
+
+bessemer_fuzz::target!(|input| {
+    bessemer_gateway::fuzz::request(|| World::start().service, ADMIN, input);
+});

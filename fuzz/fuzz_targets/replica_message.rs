@@ -1,0 +1,4 @@
+//! Messages of peers.
+#![no_main]
+
+bessemer_fuzz::target!(bessemer_replica::fuzz::message);
