@@ -104,6 +104,13 @@ impl Client {
         }
     }
 
+    /// Looks for a message right after it came or went, at any node: it must be seen so there.
+    async fn look(&mut self, queue: QueueNumber, message: MessageId) {
+        let node = self.workload.doors.any(&mut self.rng);
+        let op = Op::Look { queue, message };
+        drop(self.workload.call(node, op, self.token, None).await);
+    }
+
     /// Knocks at another project's queue.
     async fn trespass(&mut self) {
         let other = (self.tenant + 1) % TENANTS;
@@ -143,6 +150,9 @@ impl Client {
             _ => self.call(op, None).await,
         };
         if let Answer::Posted(ids) = answer {
+            if self.rng.chance(200_000) {
+                self.look(queue, ids[0]).await;
+            }
             self.posted.extend(ids.into_iter().map(|id| (queue, id)));
             let surplus = self.posted.len().saturating_sub(POSTED_MAX);
             self.posted.drain(..surplus);
@@ -193,7 +203,12 @@ impl Client {
         let held = self.held.swap_remove(place);
         let kind = QUEUES[held.queue].kind;
         match self.rng.below(100) {
-            0..60 => drop(self.call(Op::Ack(held), None).await),
+            0..60 => {
+                let gone = self.call(Op::Ack(held), None).await == Answer::Acked(1);
+                if gone && self.rng.chance(200_000) {
+                    self.look(held.queue, held.message).await;
+                }
+            }
             60..70 if kind == QueueKind::Plain => {
                 let (uid, to) = (self.workload.uid(), held.queue);
                 drop(self.call(Op::Swap { held, to, uid }, None).await);

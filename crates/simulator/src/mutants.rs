@@ -86,6 +86,7 @@ fn hint(mutant: Mutant) -> Hint {
         M::OverlayForgetsBelow => (&[KillOne, KillAll, Isolate], More::Clients),
         M::TimerPassedUnsettled => (&[KillOne, KillAll], More::Clients),
         M::StampFromWallClock => (&[WallJump, Transfer], More::Nothing),
+        M::LogTimeFalls => (&[WallJump, Strobe, TransferStorm, SlowDisk], More::Clients),
         M::MembershipNotKept => (&[Membership, KillOne], More::Snapshots),
         M::Openraft2116 => (&[Isolate, Part, SlowDisk], More::Both),
         M::SkippedToldAsNotDone => (&[OneWay, Isolate], More::Both),

@@ -56,6 +56,8 @@ struct Row {
     like: String,
     /// The check that found it, with its words.
     found: Option<(String, String)>,
+    /// Checks beside that one that found it in the same run.
+    others: u64,
     /// No check found it but those that see the code give up.
     gave_up_only: bool,
     seed: u64,
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     if !arguments.json {
         println!(
-            "{:32} {:22} {:>5} {:>5} {:>8} {:>7} {:>9}",
+            "{:32} {:40} {:>5} {:>5} {:>8} {:>7} {:>9}",
             "mutant", "found by", "seed", "runs", "virtual", "real", "strikes"
         );
     }
@@ -173,18 +175,20 @@ fn judge(report: &Report, row: &mut Row) {
     let broken = report.broken();
     let Some(check) = broken.iter().min_by_key(rank) else { return };
     let words = report.complaints().into_iter().find(|words| words.contains(check.as_str()));
+    row.others = broken.len() as u64 - 1;
     row.found = Some((check.clone(), words.unwrap_or_default()));
 }
 
 fn print(row: &Row) {
     let by = match &row.found {
         Some((check, _)) if row.gave_up_only => format!("{check} (only)"),
+        Some((check, _)) if row.others > 0 => format!("{check}, {} more", row.others),
         Some((check, _)) => check.clone(),
         None => "-".into(),
     };
     let seed = row.found.as_ref().map_or("-".into(), |_| row.seed.to_string());
     println!(
-        "{:32} {by:22} {seed:>5} {:>5} {:>7.0}s {:>6.1}s {:>9}",
+        "{:32} {by:40} {seed:>5} {:>5} {:>7.0}s {:>6.1}s {:>9}",
         row.name, row.runs, row.virtual_s, row.real_s, row.strikes
     );
 }
