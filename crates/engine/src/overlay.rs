@@ -101,7 +101,7 @@ impl Overlay {
             }
             Entry::Occupied(mut entry) => {
                 let forgets = mutants::on(Mutant::OverlayForgetsBelow);
-                let below = if forgets { below } else { entry.get().below };
+                let below = if forgets { Below::Absent } else { entry.get().below };
                 if value.is_none() && below == Below::Absent {
                     Some(entry.remove())
                 } else {

@@ -67,10 +67,13 @@ pub(crate) async fn change<W: World>(
             known(shared, old)?;
             learn(shared, new, PeerNode { peer_address, http_address }).await?;
             let mut voters: Vec<u64> = membership_of(shared).voter_ids().collect();
+            let old_votes = voters.contains(&old.0);
             voters.retain(|voter| *voter != old.0);
             voters.push(new.0);
             let voters = ChangeMembers::ReplaceAllVoters(voters.into_iter().collect());
-            write(shared, voters, false).await
+            write(shared, voters, false).await?;
+            // A voter that is one no more is gone; a node that never became one is a learner still.
+            if old_votes { Ok(()) } else { leave(shared, old).await }
         }
         MembershipChange::Transfer { to } => transfer(shared, to).await,
     }

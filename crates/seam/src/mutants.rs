@@ -141,7 +141,7 @@ mutants! {
     BodyLeftBehind "body-left-behind" "engine/queue/depart.rs"
         "The body of a removed message stays." "";
     OverlayForgetsBelow "overlay-forgets-below" "engine/overlay.rs"
-        "A row that is deleted, put and deleted within one commit comes back." "";
+        "A row that is put and deleted within one commit comes back as it was before." "";
     RevokedTokenServed "revoked-token-served" "service/authorize.rs"
         "A token that was seen once is believed for ever." "";
     ForeignProjectServed "foreign-project-served" "service/caller.rs"

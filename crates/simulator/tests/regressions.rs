@@ -136,3 +136,26 @@ fn seed_5003_a_node_that_was_refused_once_keeps_away_from_peers_that_know_less()
         assert!(matches!(stage.post(leader).await, Answer::Posted(_)));
     });
 }
+
+/// A node whose join was never finished stayed a member, however often it was replaced.
+#[test]
+fn seed_80_a_node_that_never_caught_up_is_replaced_as_well() {
+    on_three_nodes(|stage| async move {
+        let (lost, new) = (stage.cluster.add(), stage.cluster.add());
+        for node in stage.cluster.nodes().into_iter().filter(|node| *node != lost) {
+            stage.cut(node, lost, true);
+        }
+        let address = |node: NodeId| (format!("node-{node}:7000"), format!("node-{node}:8080"));
+        let (peer_address, http_address) = address(lost);
+        let join = MembershipChange::Join { node: lost, peer_address, http_address };
+        membership::ask(&stage.cluster, join, Duration::from_secs(2));
+        stage.pause_s(4).await;
+        let (peer_address, http_address) = address(new);
+        let replace = MembershipChange::Replace { old: lost, new, peer_address, http_address };
+        membership::ask(&stage.cluster, replace, Duration::from_secs(10));
+        stage.pause_s(10).await;
+        let status = membership::leader(&stage.cluster).expect("there is a leader");
+        let members: Vec<NodeId> = status.members.iter().map(|member| member.node).collect();
+        assert_eq!(members, [NodeId(1), NodeId(2), NodeId(3), new]);
+    });
+}
