@@ -88,8 +88,9 @@ impl<W: World> Shared<W> {
         lock(&self.kv).view()
     }
 
-    /// Newest index of this node's log; 0 when it never held an entry.
+    /// Newest index that this node holds: in its log, or durably in its state, as right after a
+    /// snapshot was installed. 0 when it never held anything.
     pub fn last_index(&self) -> u64 {
-        last_index(&self.group_log)
+        last_index(&self.group_log).max(self.retention.flushed().0)
     }
 }

@@ -221,6 +221,11 @@ impl<W: World> Retention<W> {
         inner.growth.total_bytes() - inner.bytes_before
     }
 
+    /// The state up to this index is durable.
+    pub fn flushed(&self) -> LogIndex {
+        lock(&self.inner).flushed
+    }
+
     pub fn set_flushed(&self, index: LogIndex) {
         let mut inner = lock(&self.inner);
         inner.flushed = inner.flushed.max(index);

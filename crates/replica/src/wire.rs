@@ -29,8 +29,8 @@ pub struct Hello {
     pub boot: BootCount,
     /// The data directory it runs on.
     pub data: DataId,
-    /// Newest entry in its log (0 = none): it may not go back behind what was committed with
-    /// its help.
+    /// Newest entry it holds, in its log or its state (0 = none): it may not go back behind what was
+    /// committed with its help.
     pub last_index: u64,
 }
 

@@ -21,13 +21,20 @@ struct Stage {
     workload: std::sync::Arc<Workload>,
 }
 
-/// Runs `test` on three nodes whose queues are made.
+/// Runs `test` on three nodes whose queues are made, with a log that is soon purged.
 fn on_three_nodes<F: Future<Output = ()>>(test: impl FnOnce(Stage) -> F) {
-    let mut runtime = SimRuntime::with_seed(1, TraceTo::Hash);
+    on_three_nodes_from(1, test);
+}
+
+fn on_three_nodes_from<F: Future<Output = ()>>(seed: u64, test: impl FnOnce(Stage) -> F) {
+    let mut runtime = SimRuntime::with_seed(seed, TraceTo::Hash);
     let sim = runtime.sim();
     runtime.block_on(async move {
         let mut settings = Plan::of(1).settings;
         settings.nodes = 3;
+        settings.snapshot_every_bytes = 10_000;
+        settings.log_bytes_max = 10_000;
+        settings.log_bytes_keep = 0;
         let cluster = Cluster::new(&sim, settings);
         sim.spawn(Life::HARNESS, cluster.clone().supervise());
         let workload = Workload::new(&sim, cluster.doors.clone(), cluster.record.clone(), u64::MAX);
@@ -158,4 +165,28 @@ fn seed_80_a_node_that_never_caught_up_is_replaced_as_well() {
         let members: Vec<NodeId> = status.members.iter().map(|member| member.node).collect();
         assert_eq!(members, [NodeId(1), NodeId(2), NodeId(3), new]);
     });
+}
+
+/// A node that has just installed a snapshot holds more than its log says.
+#[test]
+fn a_node_that_installs_a_snapshot_on_a_slow_disk_is_not_taken_for_one_that_lost_data() {
+    for seed in 0..2 {
+        on_three_nodes_from(seed, |stage| async move {
+            let (leader, others) = (stage.leader(), stage.others());
+            let (behind, other) = (others[0], others[1]);
+            stage.cut(behind, leader, true);
+            stage.cut(behind, other, true);
+            for _ in 0..200 {
+                assert!(matches!(stage.post(leader).await, Answer::Posted(_)));
+            }
+            stage.pause_s(10).await;
+            let life = stage.cluster.life(behind).expect("it runs");
+            stage.sim.set_blocking_ns(life, (200_000_000, 400_000_000));
+            stage.cluster.net.heal_all();
+            stage.pause_s(90).await;
+            assert_eq!(stage.last_words(behind), Vec::<String>::new());
+            let installs = stage.cluster.state(behind).counters().installs;
+            assert!(installs > 0, "it came back by log");
+        });
+    }
 }
