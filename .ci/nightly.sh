@@ -41,7 +41,7 @@ model_long() {
 
 # Goes on where it stopped: seeds that were run on this commit are left out.
 simulator_long() {
-  simulate 14400 --seeds 20000 --resume "$NIGHTLY/seeds" || { grep -v '^seed' "$WORK/sim.out"; return 1; }
+  simulate 14400 --seeds 20000 --resume "$NIGHTLY/seeds-$(git -C "$ROOT" rev-parse --short HEAD)" || { grep -v '^seed' "$WORK/sim.out"; return 1; }
   simulate 3600 --seeds 1000 --twice || { grep -v '^seed' "$WORK/sim.out"; return 1; }
   grep 'seeds failed' "$WORK/sim.out"
 }

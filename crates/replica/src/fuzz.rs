@@ -5,6 +5,8 @@
 
 use std::fmt::Debug;
 
+use bessemer_model::DataId;
+
 use crate::bytes::{DecodeError, Reader, Writer};
 use crate::codec::{
     decode, decode_record, encode, encode_record, get_log_id, get_stored_membership, get_vote,
@@ -43,7 +45,7 @@ pub fn stored(bytes: &[u8]) {
         }
         4 => peers(bytes, PeerMemory::load, PeerMemory::peers_known),
         5 => peers(bytes, PeerMemory::load_nodes_seen, PeerMemory::nodes_known),
-        _ => peers(bytes, |memory, bytes| memory.load_admitted(bytes, true), PeerMemory::admitted),
+        _ => admitted(bytes),
     }
 }
 
@@ -72,6 +74,19 @@ fn peers(
     assert_eq!(known(&memory), bytes, "what is known has one form");
     assert!(load(&memory, bytes).is_ok());
     assert_eq!(known(&memory), bytes, "twice is once");
+}
+
+/// What is read is written alike and read again, but for the mark of another node.
+fn admitted(bytes: &[u8]) {
+    let own = DataId(1);
+    let memory = PeerMemory::default();
+    if memory.load_admitted(bytes, own).is_ok() {
+        let kept = memory.admitted(own);
+        assert_eq!(kept.len(), bytes.len(), "as many peers");
+        let again = PeerMemory::default();
+        assert!(again.load_admitted(&kept, own).is_ok());
+        assert_eq!(again.admitted(own), kept, "what is known has one form");
+    }
 }
 
 #[cfg(test)]

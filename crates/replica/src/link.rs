@@ -128,7 +128,7 @@ pub(crate) async fn dial<W: World>(
                 }
             }
             Message::Refused(Refusal::PeerWentBack) => {
-                condemn(shared, peer).await;
+                condemn(shared, peer);
                 Err(condemned())
             }
             other => Err(unexpected(&other)),

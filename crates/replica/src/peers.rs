@@ -59,6 +59,8 @@ struct Inner {
     /// Every node id that was ever a member: none is used twice.
     seen: BTreeSet<u64>,
     changed: bool,
+    /// Boot and directory of each peer as `ROW_ADMITTED` holds them.
+    kept: BTreeMap<NodeId, (BootCount, DataId)>,
     /// Peers this node refuses, by directory: each is told of once.
     refused: BTreeSet<(NodeId, DataId)>,
 }
@@ -80,8 +82,9 @@ impl PeerMemory {
 
     /// Checks what a peer says of itself, after `floor` was taken, and remembers it.
     pub fn admit(&self, hello: &Hello, floor: Floor) -> Admission {
-        let mut inner = lock(&self.inner);
-        let memory = inner.peers.entry(hello.from).or_default();
+        let mut guard = lock(&self.inner);
+        let Inner { peers, kept, .. } = &mut *guard;
+        let memory = peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
         let admitted = mutants::on(Mutant::WipedNodeAdmitted);
         if (other_data || hello.boot < memory.boot) && !admitted {
@@ -90,12 +93,10 @@ impl PeerMemory {
         if hello.last_index < floor.0 && !admitted {
             return Admission::Behind;
         }
-        if hello.boot == memory.boot && hello.data == memory.data {
-            return Admission::Known;
-        }
         memory.boot = hello.boot;
         memory.data = hello.data;
-        Admission::New
+        let is_kept = kept.get(&hello.from) == Some(&(hello.boot, hello.data));
+        if is_kept { Admission::Known } else { Admission::New }
     }
 
     /// Tells the operator of a peer that is refused, once for each of its directories.
@@ -198,33 +199,30 @@ impl PeerMemory {
         w.bytes
     }
 
-    /// Boot counts and directories of peers, and whether this node is condemned.
-    pub fn admitted(&self) -> Vec<u8> {
-        let inner = lock(&self.inner);
+    /// Boot counts and directories of peers, and the directory of this node if it is condemned, else
+    /// 0: a snapshot brings this row to other nodes.
+    pub fn admitted(&self, own: DataId) -> Vec<u8> {
         let mut w = Writer::default();
         w.u8(1);
-        w.u8(u8::from(self.condemned()));
-        w.length(inner.peers.len());
-        for (node, memory) in &inner.peers {
+        w.u64(if self.condemned() { own.0 } else { 0 });
+        let admitted = lock(&self.inner).admitted();
+        w.length(admitted.len());
+        for (node, (boot, data)) in admitted {
             w.u64(node.0);
-            w.u64(memory.boot.0);
-            w.u64(memory.data.0);
+            w.u64(boot.0);
+            w.u64(data.0);
         }
         w.bytes
     }
 
-    /// Takes over what `keep` wrote, or nothing of what cannot be read whole. `own`: this node wrote
-    /// it, not the one a snapshot came from.
-    pub fn load_admitted(&self, bytes: &[u8], own: bool) -> Result<(), DecodeError> {
+    /// Takes over what `keep` wrote, here or on the node a snapshot came from, or nothing of what
+    /// cannot be read whole. `own`: this node's directory.
+    pub fn load_admitted(&self, bytes: &[u8], own: DataId) -> Result<(), DecodeError> {
         let mut r = Reader::new(bytes, "the memory of admitted peers");
         if r.u8()? != 1 {
             return Err(r.error());
         }
-        let condemned = match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(r.error()),
-        };
+        let condemned = DataId(r.u64()?);
         let mut peers: BTreeMap<NodeId, Memory> = BTreeMap::new();
         for _ in 0..r.count(24)? {
             let node = NodeId(r.key_above(peers.last_key_value().map(|(node, _)| node.0))?);
@@ -232,8 +230,12 @@ impl PeerMemory {
             peers.insert(node, Memory { boot, data, safe_index: 0 });
         }
         r.end()?;
-        lock(&self.inner).learn(peers);
-        if own && condemned && self.condemn() {
+        let kept = peers.iter().map(|(node, memory)| (*node, (memory.boot, memory.data))).collect();
+        let mut inner = lock(&self.inner);
+        inner.learn(peers);
+        inner.kept = kept;
+        drop(inner);
+        if condemned != DataId(0) && condemned == own && self.condemn() {
             tracing::error!("{CONDEMNED}");
         }
         Ok(())
@@ -257,16 +259,23 @@ impl PeerMemory {
         Ok(())
     }
 
-    fn write_admitted(&self, kv: &impl Kv) -> io::Result<()> {
+    fn write_admitted(&self, kv: &impl Kv, own: DataId) -> io::Result<()> {
         let _turn = lock(&self.keeping);
+        let admitted = lock(&self.inner).admitted();
         let mut batch = WriteBatch::default();
-        batch.put(Table::Meta, ROW_ADMITTED, self.admitted());
+        batch.put(Table::Meta, ROW_ADMITTED, self.admitted(own));
         kv.write(batch)?;
-        kv.flush()
+        kv.flush()?;
+        lock(&self.inner).kept = admitted;
+        Ok(())
     }
 }
 
 impl Inner {
+    fn admitted(&self) -> BTreeMap<NodeId, (BootCount, DataId)> {
+        self.peers.iter().map(|(node, memory)| (*node, (memory.boot, memory.data))).collect()
+    }
+
     fn learn(&mut self, peers: BTreeMap<NodeId, Memory>) {
         for (node, kept) in peers {
             let memory = self.peers.entry(node).or_default();
@@ -286,7 +295,7 @@ pub(crate) async fn keep<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
     let kept = W::Rt::spawn_blocking(move || {
         // Taken inside: a snapshot that is installed meanwhile keeps its own.
         let kv = lock(&keeper.kv).clone();
-        keeper.peers.write_admitted(&kv)
+        keeper.peers.write_admitted(&kv, keeper.options.data)
     });
     kept.await?
 }
@@ -297,14 +306,18 @@ pub(crate) const CONDEMNED: &str = "a peer refuses this node: its disk lost data
      replace)";
 
 /// A peer has shown that this node's disk lost data. What it has under way ends with the process;
-/// when it starts again it keeps away from all peers.
-pub(crate) async fn condemn<W: World>(shared: &Arc<Shared<W>>, peer: NodeId) {
+/// when it starts again it keeps away from all peers. Done by a task of its own: the caller may be
+/// cancelled.
+pub(crate) fn condemn<W: World>(shared: &Arc<Shared<W>>, peer: NodeId) {
     if !shared.peers.condemn() {
         return;
     }
-    let kept = keep(shared).await;
-    tracing::error!(%peer, ?kept, "{CONDEMNED}");
-    shared.fatal.report(CONDEMNED);
+    let owned = shared.clone();
+    shared.runtime.spawn(Box::pin(async move {
+        let kept = keep(&owned).await;
+        tracing::error!(%peer, ?kept, "{CONDEMNED}");
+        owned.fatal.report(CONDEMNED);
+    }));
 }
 
 #[cfg(test)]
@@ -333,7 +346,7 @@ mod tests {
         let wiped = Hello { data: DataId(6), ..hello(2, 1_000) };
         assert_eq!(admit(&peers, &wiped), Admission::Other);
         let again = PeerMemory::default();
-        again.load_admitted(&peers.admitted(), true).unwrap();
+        again.load_admitted(&peers.admitted(DataId(9)), DataId(9)).unwrap();
         assert_eq!(admit(&again, &wiped), Admission::Other);
         assert_eq!(admit(&again, &hello(1, 0)), Admission::Known);
         assert_eq!(admit(&again, &hello(2, 0)), Admission::New);
@@ -344,7 +357,7 @@ mod tests {
         let peers = PeerMemory::default();
         admit(&peers, &hello(3, 100));
         // Entries that were never committed may be taken back by a leader.
-        assert_eq!(admit(&peers, &hello(3, 90)), Admission::Known);
+        assert_eq!(admit(&peers, &hello(3, 90)), Admission::New);
         peers.holds(NodeId(2), 95);
         assert_eq!(admit(&peers, &hello(3, 94)), Admission::Behind);
         assert_eq!(admit(&peers, &hello(2, 100)), Admission::Other);
@@ -363,20 +376,30 @@ mod tests {
         admit(&peers, &hello(1, 10));
         let floor = peers.floor(NodeId(2));
         peers.holds(NodeId(2), 20);
-        assert_eq!(peers.admit(&hello(1, 15), floor), Admission::Known);
+        assert_eq!(peers.admit(&hello(1, 15), floor), Admission::New);
+    }
+
+    #[test]
+    fn a_peer_is_known_only_when_that_is_kept() {
+        let (peers, kv) = (PeerMemory::default(), bessemer_seam::kv_memory::MemoryKv::new());
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
+        peers.write_admitted(&kv, DataId(9)).unwrap();
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::Known);
+        assert_eq!(admit(&peers, &hello(2, 0)), Admission::New);
     }
 
     #[test]
     fn a_condemned_node_stays_so_and_condemns_nobody_by_its_snapshots() {
         let peers = PeerMemory::default();
         assert!(peers.condemn() && !peers.condemn());
-        let kept = peers.admitted();
+        let kept = peers.admitted(DataId(9));
         let again = PeerMemory::default();
-        again.load_admitted(&kept, false).unwrap();
+        again.load_admitted(&kept, DataId(8)).unwrap();
         assert!(!again.condemned());
-        again.load_admitted(&kept, true).unwrap();
+        again.load_admitted(&kept, DataId(9)).unwrap();
         assert!(again.condemned());
-        assert!(again.load_admitted(&[1, 0, 0], true).is_err());
+        assert!(again.load_admitted(&[1, 0, 0], DataId(9)).is_err());
     }
 
     #[test]

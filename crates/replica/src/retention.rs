@@ -80,7 +80,7 @@ async fn flush_when_due<W: World>(
 }
 
 /// Makes the state durable in the background, at least up to what is applied now.
-async fn flush<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
+pub(crate) async fn flush<W: World>(shared: &Arc<Shared<W>>) -> io::Result<()> {
     let applied = shared.progress.get().index;
     let kv = lock(&shared.kv).clone();
     W::Rt::spawn_blocking(move || kv.flush()).await??;

@@ -210,7 +210,7 @@ async fn answer<W: World>(
             let me = shared.options.node;
             let lost = |(node, index): &(NodeId, u64)| *node == me && *index > shared.last_index();
             if held.iter().any(lost) {
-                condemn(shared, from).await;
+                condemn(shared, from);
                 return Err(io::Error::other("this node's disk lost data"));
             }
             held.into_iter().for_each(|(node, index)| shared.peers.holds(node, index));

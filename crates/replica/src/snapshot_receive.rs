@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bessemer_model::LogIndex;
 use bessemer_seam::mutants::{self, Mutant};
 use bessemer_seam::state_store::{SnapshotFile, Staging, StateStore};
 use openraft::AsyncRuntime;
@@ -73,12 +74,27 @@ async fn receive<W: World>(
         Some(settled) => settled?,
         None => tracing::info!("installing a snapshot over entries that openraft holds back"),
     }
+    let upto = offer.meta.last_log_id.map_or(LogIndex(0), |id| log_index(id.index));
     let snapshot =
         SnapshotOf::<W> { meta: offer.meta, snapshot: SnapshotData::Received { staging } };
     let installed = shared.raft().install_full_snapshot(offer.vote, snapshot).await;
     drop(receiving);
     let vote = installed.map_err(io::Error::other)?.vote;
+    durable(shared, upto).await?;
     link.send(&Message::SnapshotInstalled { vote }).await
+}
+
+/// Makes sure that this node holds everything up to `upto` durably: the sender will hold it to that.
+/// openraft does not install what was committed here already, though the log may still be on its
+/// way to a slow device.
+async fn durable<W: World>(shared: &Arc<Shared<W>>, upto: LogIndex) -> io::Result<()> {
+    if shared.retention.flushed() < upto {
+        crate::retention::flush(shared).await?;
+    }
+    if shared.retention.flushed() < upto {
+        return Err(io::Error::other("what the snapshot holds is not durable here yet"));
+    }
+    Ok(())
 }
 
 /// Writes chunks until the sender says that this was all.

@@ -69,12 +69,12 @@ impl<W: World> StateMachine<W> {
             entries: 0,
             bytes: 0,
         };
-        machine.reload(true)?;
+        machine.reload()?;
         Ok(machine)
     }
 
-    /// Takes over what the engine's state says. `own`: this node wrote it, not another one.
-    fn reload(&mut self, own: bool) -> io::Result<()> {
+    /// Takes over what the engine's state says.
+    fn reload(&mut self) -> io::Result<()> {
         let applied = self.meta(ROW_APPLIED)?;
         self.last_applied = match applied {
             Some(bytes) => Some(decode(&bytes, "the applied log id", get_log_id)?),
@@ -88,7 +88,7 @@ impl<W: World> StateMachine<W> {
             self.shared.peers.load(&bytes)?;
         }
         if let Some(bytes) = self.meta(ROW_ADMITTED)? {
-            self.shared.peers.load_admitted(&bytes, own)?;
+            self.shared.peers.load_admitted(&bytes, self.shared.options.data)?;
         }
         if let Some(bytes) = self.meta(ROW_NODES_SEEN)? {
             self.shared.peers.load_nodes_seen(&bytes)?;
@@ -213,7 +213,7 @@ impl<W: World> StateMachine<W> {
         let (kv, engine, latest) = installed?;
         let old_engine = std::mem::replace(&mut self.engine, engine);
         let old_kv = std::mem::replace(&mut *lock(&self.shared.kv), kv);
-        self.reload(false)?;
+        self.reload()?;
         // The leader's memory took the place of this node's.
         keep(&self.shared).await?;
         // Closing a large map takes its time.

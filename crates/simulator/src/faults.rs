@@ -175,6 +175,9 @@ pub async fn run(
         if cluster.sim.now() >= until {
             break;
         }
+        if kinds.is_empty() {
+            continue;
+        }
         let fault = *rng.pick(kinds);
         let mut own_rng = rng.fork();
         if skip.contains(&number) {
