@@ -14,6 +14,9 @@ nightly() {
   say "commit $commit; notes in $NIGHTLY"
   long "$commit" "model-test" 600 model_long
   long "$commit" "simulator" 3600 simulator_long
+  long "$commit" "corruptions" 900 corruptions_long
+  long "$commit" "mutants" 1800 mutants_long
+  long "$commit" "fuzz" 1200 fuzz_long
   long "$commit" "kill" 2400 kill_long
   if can_cut_power; then
     long "$commit" "power" 2400 power_long
@@ -44,6 +47,27 @@ simulator_long() {
   simulate 14400 --seeds 20000 --resume "$NIGHTLY/seeds-$(git -C "$ROOT" rev-parse --short HEAD)" || { grep -v '^seed' "$WORK/sim.out"; return 1; }
   simulate 3600 --seeds 1000 --twice || { grep -v '^seed' "$WORK/sim.out"; return 1; }
   grep 'seeds failed' "$WORK/sim.out"
+}
+
+# Random changes of a valid history, a thousand per check.
+corruptions_long() {
+  BESSEMER_TESTS=full timeout --kill-after=30 3600 \
+    cargo test --release --workspace --locked --test corruptions -- --nocapture
+}
+
+mutants_long() {
+  mkdir -p "$MUTANTS"
+  build_mutants
+  hunt
+  build_patched
+  hunt_patched
+}
+
+fuzz_long() {
+  local name names
+  mapfile -t names < <(fuzz_targets)
+  fuzz_build "${names[@]}"
+  for name in "${names[@]}"; do fuzz_one "$name" "$FUZZ_SECS"; done
 }
 
 kill_long() {
