@@ -100,10 +100,16 @@ impl<W: World> Lane<W> {
         self.shared.runtime.elapsed()
     }
 
-    /// Gives the way up; the next one is tried after a moment.
+    /// Gives the way up. The next one is tried after a moment, if it may be the same again: a leader
+    /// that hands over refuses everything until its time is up.
     fn lose(&mut self) {
-        if !matches!(self.way, Way::None) {
-            self.way = Way::None;
+        let again = match self.way {
+            Way::None => return,
+            Way::Local { .. } => self.shared.role.leading(),
+            Way::Remote { role, .. } => role == self.shared.role.get().generation,
+        };
+        self.way = Way::None;
+        if again {
             self.retry_at = self.now() + Duration::from_millis(LOOK_MS);
         }
     }
@@ -155,19 +161,12 @@ impl<W: World> Lane<W> {
         let still = match &self.way {
             Way::None => return,
             Way::Local { generation } => {
-                let own = self.shared.intake.generation() == Some(*generation);
-                if !own || !serving(&self.shared) {
-                    // A leader that hands over refuses all entries until its time is up: asking
-                    // again at once would do nothing else.
-                    return self.lose();
-                }
-                true
+                self.shared.intake.generation() == Some(*generation) && serving(&self.shared)
             }
             Way::Remote { role: known, .. } => role.generation == *known,
         };
         if !still {
-            self.way = Way::None;
-            return;
+            return self.lose();
         }
         let silence = Duration::from_millis(self.shared.options.lane_silence_ms) * self.silences;
         if self.shared.proposer.resend_due(self.sent_at, self.now(), silence) {

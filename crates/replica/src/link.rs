@@ -112,29 +112,46 @@ pub(crate) async fn dial<W: World>(
         let (sender, receiver) = shared.net.connect(peer, address, channel, timeout_ms).await?;
         let mut link = Link { sender, receiver, group: shared.options.group };
         let floor = floor(shared, peer);
-        let mut answer = link.ask(&Message::Hello(hello(shared, peer))).await?;
-        if answer == Message::SayAgain {
-            answer = link.ask(&Message::Hello(hello(shared, peer))).await?;
-        }
-        match answer {
-            Message::Welcome(welcome) => {
-                named(shared, &welcome, peer).map_err(|why| unexpected(&Message::Refused(why)))?;
-                match admit(shared, &welcome, floor).await? {
-                    Admission::Known | Admission::New => Ok(link),
-                    Admission::Behind | Admission::Other => {
-                        shared.peers.refuse(&welcome, floor);
-                        Err(unexpected(&Message::Refused(Refusal::PeerWentBack)))
-                    }
-                }
-            }
-            Message::Refused(Refusal::PeerWentBack) => {
-                condemn(shared, peer);
-                Err(condemned())
-            }
-            other => Err(unexpected(&other)),
-        }
+        link.send(&Message::Hello(hello(shared, peer))).await?;
+        let welcome = match verdict(shared, &mut link, peer).await? {
+            Message::Welcome(welcome) => welcome,
+            other => return Err(unexpected(&other)),
+        };
+        let refusal = match named(shared, &welcome, peer) {
+            Ok(()) => check_past(shared, &mut link, welcome, floor).await?,
+            Err(why) => Some(why),
+        };
+        finish(&mut link, refusal, &Message::Admitted).await.map(|()| link)
     };
     within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("connecting")))
+}
+
+/// What the other side of a handshake makes of this node, which says its `Hello` again when asked.
+async fn verdict<W: World>(
+    shared: &Arc<Shared<W>>,
+    link: &mut Link<W>,
+    peer: NodeId,
+) -> io::Result<Message> {
+    let mut said = link.receive().await?;
+    if said == Message::SayAgain {
+        said = link.ask(&Message::Hello(hello(shared, peer))).await?;
+    }
+    if said == Message::Refused(Refusal::PeerWentBack) {
+        condemn(shared, peer);
+        return Err(condemned());
+    }
+    Ok(said)
+}
+
+/// Tells the other side what became of it: `refusal`, which ends the stream, or else `welcome`.
+async fn finish<W: World>(
+    link: &mut Link<W>,
+    refusal: Option<Refusal>,
+    welcome: &Message,
+) -> io::Result<()> {
+    let Some(why) = refusal else { return link.send(welcome).await };
+    link.send(&Message::Refused(why)).await?;
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("refused the peer: {why:?}")))
 }
 
 /// What `peer` must hold when it is asked now.
@@ -164,12 +181,12 @@ async fn admit<W: World>(
     shared: &Arc<Shared<W>>,
     hello: &Hello,
     floor: Floor,
-) -> io::Result<Admission> {
+) -> io::Result<Option<Refusal>> {
     let admission = shared.peers.admit(hello, floor);
     if admission == Admission::New {
         keep(shared).await?;
     }
-    Ok(admission)
+    Ok(admission.refusal())
 }
 
 /// The accepting side of the handshake: gives the stream and who is at its other end.
@@ -186,47 +203,45 @@ pub(crate) async fn greet<W: World>(
     let mut link = Link { sender, receiver, group: shared.options.group };
     let limit = Duration::from_millis(shared.options.call_timeout_ms);
     let work = async {
-        let mut hello = link.receive_hello().await?;
-        let mut refuse = named(shared, &hello, NodeId(0)).err().or(refuse);
-        if refuse.is_none() {
-            refuse = check_past(shared, &mut link, &mut hello).await?;
+        let hello = link.receive_hello().await?;
+        let from = hello.from;
+        let mut refusal = named(shared, &hello, NodeId(0)).err().or(refuse);
+        if refusal.is_none() {
+            let floor = floor(shared, from);
+            refusal = check_past(shared, &mut link, hello, floor).await?;
         }
-        if let Some(why) = refuse {
-            link.send(&Message::Refused(why)).await?;
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why:?}")));
+        let welcome = Message::Welcome(self::hello(shared, from));
+        finish(&mut link, refusal, &welcome).await?;
+        match verdict(shared, &mut link, from).await? {
+            Message::Admitted => Ok((link, from)),
+            other => Err(unexpected(&other)),
         }
-        let welcome = self::hello(shared, hello.from);
-        link.send(&Message::Welcome(welcome)).await?;
-        Ok((link, hello.from))
     };
     within(&*shared.runtime, limit, work).await.unwrap_or_else(|| Err(timed_out("a handshake")))
 }
 
 /// Whether the peer that said `hello` is to be refused. One that seems to lack what it held may
-/// have said so before it held it: it is asked again, and compared with what was known then.
+/// have said so before it held it, and one from before its last start may be gone: it is asked
+/// again, and compared with what was known then.
 async fn check_past<W: World>(
     shared: &Arc<Shared<W>>,
     link: &mut Link<W>,
-    hello: &mut Hello,
+    hello: Hello,
+    floor: Floor,
 ) -> io::Result<Option<Refusal>> {
-    let floor = floor(shared, hello.from);
-    let mut admission = admit(shared, hello, floor).await?;
-    if admission == Admission::Behind {
-        link.send(&Message::SayAgain).await?;
-        let again = link.receive_hello().await?;
-        if again.from != hello.from {
-            return Ok(Some(Refusal::WrongNode));
-        }
-        *hello = again;
-        admission = admit(shared, hello, floor).await?;
+    if admit(shared, &hello, floor).await?.is_none() {
+        return Ok(None);
     }
-    Ok(match admission {
-        Admission::Known | Admission::New => None,
-        Admission::Behind | Admission::Other => {
-            shared.peers.refuse(hello, floor);
-            Some(Refusal::PeerWentBack)
-        }
-    })
+    link.send(&Message::SayAgain).await?;
+    let again = link.receive_hello().await?;
+    if again.from != hello.from {
+        return Ok(Some(Refusal::WrongNode));
+    }
+    let refusal = admit(shared, &again, floor).await?;
+    if refusal == Some(Refusal::PeerWentBack) {
+        shared.peers.refuse(&again, floor);
+    }
+    Ok(refusal)
 }
 
 /// Control streams that are not in use.

@@ -64,19 +64,34 @@ pub(crate) async fn change<W: World>(
         }
         MembershipChange::Leave { node } => leave(shared, node).await,
         MembershipChange::Replace { old, new, peer_address, http_address } => {
-            known(shared, old)?;
-            learn(shared, new, PeerNode { peer_address, http_address }).await?;
-            let mut voters: Vec<u64> = membership_of(shared).voter_ids().collect();
-            let old_votes = voters.contains(&old.0);
-            voters.retain(|voter| *voter != old.0);
-            voters.push(new.0);
-            let voters = ChangeMembers::ReplaceAllVoters(voters.into_iter().collect());
-            write(shared, voters, false).await?;
-            // A voter that is one no more is gone; a node that never became one is a learner still.
-            if old_votes { Ok(()) } else { leave(shared, old).await }
+            replace(shared, old, new, PeerNode { peer_address, http_address }).await
         }
         MembershipChange::Transfer { to } => transfer(shared, to).await,
     }
+}
+
+async fn replace<W: World>(
+    shared: &Arc<Shared<W>>,
+    old: NodeId,
+    new: NodeId,
+    at: PeerNode,
+) -> Result<(), MembershipError> {
+    known(shared, old)?;
+    let membership = membership_of(shared);
+    let mut voters: Vec<u64> = membership.voter_ids().collect();
+    let old_votes = voters.contains(&old.0);
+    // An earlier try may have ended between the two changes that a learner takes.
+    let half_way = voters.contains(&new.0) && membership.get_node(&new.0) == Some(&at);
+    if old_votes || !half_way {
+        learn(shared, new, at).await?;
+        voters = membership_of(shared).voter_ids().collect();
+        voters.retain(|voter| *voter != old.0);
+        voters.push(new.0);
+        let voters = ChangeMembers::ReplaceAllVoters(voters.into_iter().collect());
+        write(shared, voters, false).await?;
+    }
+    // A voter that is one no more is gone; a node that never became one is a learner still.
+    if old_votes { Ok(()) } else { leave(shared, old).await }
 }
 
 /// Finishes what a lost leader, or a caller that gave up, left between the two steps of a change:

@@ -21,7 +21,7 @@ use crate::codec::{
 };
 use crate::event::lock;
 use crate::fatal::whole;
-use crate::peers::{ROW_ADMITTED, keep};
+use crate::peers::ROW_ADMITTED;
 use crate::progress::Applied;
 use crate::shared::Shared;
 use crate::snapshot::{Current, SnapshotData, label_of, put_records, records_with};
@@ -193,29 +193,28 @@ impl<W: World> StateMachine<W> {
     }
 
     async fn replace(&mut self, data: SnapshotData<W>) -> io::Result<()> {
-        let state = self.shared.state.clone();
-        let options = &self.shared.options;
-        let (group, me, boot) = (options.group, options.node, options.boot);
+        let shared = self.shared.clone();
         let installed = W::Rt::spawn_blocking(move || {
+            let Shared { options, state, peers, kv, .. } = &*shared;
             let staging = match data {
                 SnapshotData::Received { staging } => staging,
-                SnapshotData::Held(current) => current.restage(&*state)?,
+                SnapshotData::Held(current) => current.restage(&**state)?,
             };
-            let kv = state.install(staging)?;
-            #[cfg(feature = "mutants")]
-            if mutants::on(Mutant::SnapshotWithoutKeyedOutcomes) {
-                bessemer_engine::forget_keyed_outcomes(&kv)?;
-            }
-            let engine = Engine::open(kv.clone(), group, me, boot).map_err(io::Error::other)?;
-            Ok::<_, io::Error>((kv, engine, state.latest()?))
+            let open = |kv| {
+                #[cfg(feature = "mutants")]
+                if mutants::on(Mutant::SnapshotWithoutKeyedOutcomes) {
+                    bessemer_engine::forget_keyed_outcomes(&kv)?;
+                }
+                Engine::open(kv, options.group, options.node, options.boot)
+                    .map_err(io::Error::other)
+            };
+            let (engine, old_kv) = peers.install(&**state, staging, kv, options.data, open)?;
+            Ok::<_, io::Error>((engine, old_kv, state.latest()?))
         })
         .await?;
-        let (kv, engine, latest) = installed?;
+        let (engine, old_kv, latest) = installed?;
         let old_engine = std::mem::replace(&mut self.engine, engine);
-        let old_kv = std::mem::replace(&mut *lock(&self.shared.kv), kv);
         self.reload()?;
-        // The leader's memory took the place of this node's.
-        keep(&self.shared).await?;
         // Closing a large map takes its time.
         W::Rt::spawn_blocking(move || drop((old_engine, old_kv))).await?;
         let records = self.meta(ROW_SNAPSHOTS)?;

@@ -52,8 +52,11 @@ pub enum Refusal {
 pub enum Message {
     Hello(Hello),
     Welcome(Hello),
-    /// Asks for another `Hello`: the peer's log seems to end too early, but may have gone on since.
+    /// Asks for another `Hello` before the peer is refused: its log may have gone on since, and one
+    /// that is gone does not answer.
     SayAgain,
+    /// Ends the handshake: the one that began it takes the other in, too.
+    Admitted,
     Refused(Refusal),
     Append {
         vote: Vote,
@@ -156,6 +159,7 @@ mod kind {
     pub const SNAPSHOT_END: u8 = 21;
     pub const SNAPSHOT_INSTALLED: u8 = 22;
     pub const SAY_AGAIN: u8 = 23;
+    pub const ADMITTED: u8 = 24;
 }
 
 impl Message {
@@ -168,6 +172,7 @@ impl Message {
             Message::Hello(hello) => put_hello(&mut w, kind::HELLO, hello),
             Message::Welcome(hello) => put_hello(&mut w, kind::WELCOME, hello),
             Message::SayAgain => w.u8(kind::SAY_AGAIN),
+            Message::Admitted => w.u8(kind::ADMITTED),
             Message::Refused(why) => {
                 w.u8(kind::REFUSED);
                 w.u8(*why as u8);
@@ -299,6 +304,7 @@ impl Message {
             kind::HELLO => Message::Hello(get_hello(&mut r)?),
             kind::WELCOME => Message::Welcome(get_hello(&mut r)?),
             kind::SAY_AGAIN => Message::SayAgain,
+            kind::ADMITTED => Message::Admitted,
             kind::REFUSED => Message::Refused(get_refusal(&mut r)?),
             kind::APPEND => get_append(&mut r)?,
             kind::APPENDED => Message::Appended { last: get_option_log_id(&mut r)? },

@@ -37,6 +37,7 @@ fn samples() -> Vec<Message> {
         Message::Hello(hello.clone()),
         Message::Welcome(hello),
         Message::SayAgain,
+        Message::Admitted,
         Message::Refused(Refusal::PeerWentBack),
         Message::Append { vote, prev: Some(id(3)), commit: None, entries },
         Message::Append { vote, prev: None, commit: Some(id(1)), entries: Vec::new() },

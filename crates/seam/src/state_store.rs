@@ -18,6 +18,9 @@ pub struct SnapshotFile {
     pub crc: u32,
 }
 
+/// Writes to a state that is about to be the current one, and flushes what it wrote.
+pub type Prepare<'a, K> = &'a dyn Fn(&K) -> io::Result<()>;
+
 /// The state directory of one group. Every call blocks.
 pub trait StateStore: Send + Sync + 'static {
     type Kv: Kv + Send + Sync;
@@ -52,9 +55,14 @@ pub trait StateStore: Send + Sync + 'static {
     /// that have the same name, size and sum count as held.
     fn stage(&self, label: &str, files: &[SnapshotFile]) -> io::Result<Self::Staging>;
 
-    /// Checks a complete staging, if that was not done, makes it the current state and opens it. The snapshot also
-    /// becomes the newest checkpoint.
-    fn install(&self, staging: Self::Staging) -> io::Result<Self::Kv>;
+    /// Checks a complete staging, if that was not done, opens it, lets `prepare` write to it, and
+    /// makes it the current state. The snapshot as it came also becomes the newest checkpoint. An
+    /// error of `prepare` leaves the former state.
+    fn install(
+        &self,
+        staging: Self::Staging,
+        prepare: Prepare<'_, Self::Kv>,
+    ) -> io::Result<Self::Kv>;
 }
 
 /// A frozen state, readable file by file.

@@ -227,7 +227,8 @@ impl Machine {
             staging.write(&file.name, 0, &content).unwrap();
         }
         let engine =
-            Engine::open(store.install(staging).unwrap(), GROUP, ME, BootCount(1)).unwrap();
+            Engine::open(store.install(staging, &|_| Ok(())).unwrap(), GROUP, ME, BootCount(1))
+                .unwrap();
         Machine { engine, store, dir: other }
     }
 

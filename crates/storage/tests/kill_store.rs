@@ -69,7 +69,7 @@ fn store_to_be_killed() {
         let mut staging = store.stage(&round.to_string(), checkpoint.files()).unwrap();
         transfer(&checkpoint, &mut staging);
         println!("\nstep");
-        kv = store.install(staging).unwrap();
+        kv = store.install(staging, &|_| Ok(())).unwrap();
         println!("\nstep");
     }
 }
@@ -117,7 +117,7 @@ fn a_killed_store_holds_one_whole_state_and_a_checkpoint_not_newer() {
             let target = open(other.path());
             let mut staging = target.stage(&label, checkpoint.files()).unwrap();
             transfer(&checkpoint, &mut staging);
-            let installed = round_of(&target.install(staging).unwrap());
+            let installed = round_of(&target.install(staging, &|_| Ok(())).unwrap());
             assert_eq!(installed.to_string(), label, "kill {kill}");
         }
     }

@@ -164,6 +164,40 @@ async fn a_wiped_node_is_refused_by_whoever_leads() {
     insist(cluster.replica(other), post("q", "again")).await.unwrap();
 }
 
+/// On that copy it is the only voter: it would lead, and has nobody to ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_from_when_a_node_was_alone_ends_when_its_peers_ask_it() {
+    let mut cluster = Cluster::start(1, plain).await;
+    cluster.project(1).await;
+    let disks = &cluster.disks[&1];
+    let (log, state, boot) = (disks.log.fork(), disks.state.crash(), disks.boot);
+    for node in [2, 3] {
+        cluster.boot(node, None).await;
+        let join = MembershipChange::Join {
+            node: NodeId(node),
+            peer_address: format!("node-{node}"),
+            http_address: format!("http-{node}"),
+        };
+        cluster.replica(1).change_membership(join, PATIENCE).await.unwrap();
+    }
+    propose(cluster.replica(1), post("q", "kept")).await.unwrap();
+    let told = || (cluster.replica(2).remembered(NodeId(1)).0 > 0).then_some(());
+    let transfer = MembershipChange::Transfer { to: NodeId(2) };
+    cluster.replica(1).change_membership(transfer, PATIENCE).await.unwrap();
+    eventually("the new leader to note what the old one holds", told).await;
+    cluster.crash(1).await;
+    let disks = cluster.disks.get_mut(&1).unwrap();
+    // Copies are made of nodes that started as often: only what it holds gives it away.
+    (disks.log, disks.state, disks.boot) = (log, state, boot);
+    cluster.boot(1, None).await;
+    let over = || cluster.replica(1).failure();
+    let why = eventually("the copy to end", over).await;
+    assert!(why.contains("lost data"), "{why}");
+    let late = cluster.replica(1).propose(request(post("q", "x")), Duration::from_secs(1)).await;
+    assert!(late.is_err(), "the copy took a message: {late:?}");
+    insist(cluster.replica(2), post("q", "more")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_majority_reads_fail_instead_of_waiting() {
     let mut cluster = Cluster::start(3, plain).await;

@@ -115,6 +115,31 @@ async fn a_dead_node_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replacement_of_a_learner_that_ended_half_way_is_repeated() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    // Node 5 does not run: it stays a learner.
+    let stuck = change(&cluster, leader, join(5));
+    assert!(tokio::time::timeout(Duration::from_millis(300), stuck).await.is_err());
+    cluster.boot(4, None).await;
+    // What the first of the two changes leaves.
+    change(&cluster, leader, join(4)).await.unwrap();
+    assert_eq!(cluster.status(leader).members.len(), 5);
+    let replace = MembershipChange::Replace {
+        old: NodeId(5),
+        new: NodeId(4),
+        peer_address: "node-4".into(),
+        http_address: "http-4".into(),
+    };
+    change(&cluster, leader, replace.clone()).await.unwrap();
+    assert_eq!(voters(&cluster, leader), [1, 2, 3, 4]);
+    assert_eq!(cluster.status(leader).members.len(), 4);
+    let again = change(&cluster, leader, replace).await;
+    assert_eq!(again, Err(MembershipError::UnknownNode { node: NodeId(5) }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_moves_while_callers_go_on() {
     let cluster = Cluster::start(3, plain).await;
     let first = cluster.leader().await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bessemer_seam::kv::{Kv, Table};
 use bessemer_seam::kv_memory::MemoryKv;
-use bessemer_seam::state_store::{Checkpoint, SnapshotFile, Staging, StateStore};
+use bessemer_seam::state_store::{Checkpoint, Prepare, SnapshotFile, Staging, StateStore};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -164,7 +164,11 @@ impl StateStore for MemoryState {
         Ok(MemoryStaging { inner: self.inner.clone(), label: label.to_owned() })
     }
 
-    fn install(&self, staging: MemoryStaging) -> io::Result<MemoryKv> {
+    fn install(
+        &self,
+        staging: MemoryStaging,
+        prepare: Prepare<'_, MemoryKv>,
+    ) -> io::Result<MemoryKv> {
         let mut inner = self.inner.lock().unwrap();
         let (label, list, files) = inner.staging.take().expect("a staging was begun");
         assert_eq!(label, staging.label);
@@ -175,6 +179,7 @@ impl StateStore for MemoryState {
             }
         }
         let kv = kv_of(&files);
+        prepare(&kv)?;
         let checkpoint = MemoryCheckpoint { list, files: Arc::new(files) };
         inner.kv = Some(kv.clone());
         inner.latest = Some((label, checkpoint));

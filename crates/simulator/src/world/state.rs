@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bessemer_seam::kv::{Kv, KvRead, Table, Write, WriteBatch};
 use bessemer_seam::kv_memory::{MemoryKv, MemoryView};
 use bessemer_seam::mutants::{self, Mutant};
-use bessemer_seam::state_store::{Checkpoint, SnapshotFile, Staging, StateStore};
+use bessemer_seam::state_store::{Checkpoint, Prepare, SnapshotFile, Staging, StateStore};
 
 use crate::runtime::{Life, Sim};
 use crate::seed::Rng;
@@ -259,9 +259,8 @@ impl StateStore for SimStateStore {
         Ok(SimStaging { store: self.clone(), label: label.to_string(), files: files.to_vec() })
     }
 
-    fn install(&self, staging: SimStaging) -> io::Result<SimKv> {
-        let mut directory = self.call()?;
-        let held = directory.staged.get(&staging.label).cloned().unwrap_or_default();
+    fn install(&self, staging: SimStaging, prepare: Prepare<'_, SimKv>) -> io::Result<SimKv> {
+        let held = self.call()?.staged.get(&staging.label).cloned().unwrap_or_default();
         let mut pairs = Vec::new();
         for file in &staging.files {
             let bytes = held.get(&file.name).map_or(&[][..], Vec::as_slice);
@@ -270,14 +269,15 @@ impl StateStore for SimStateStore {
             }
             decode(bytes, &mut pairs)?;
         }
-        let map = MemoryKv::load(pairs);
-        let checkpoint = SimCheckpoint::of(&map);
+        let kv = self.kv(MemoryKv::load(pairs));
+        let checkpoint = SimCheckpoint::of(&kv.map);
+        prepare(&kv)?;
+        let mut directory = self.call()?;
         directory.staged.remove(&staging.label);
-        directory.current = map.clone();
+        directory.current = kv.map.clone();
         directory.newest = Some((staging.label, checkpoint));
         directory.counters.installs += 1;
-        drop(directory);
-        Ok(self.kv(map))
+        Ok(kv)
     }
 }
 
@@ -475,7 +475,7 @@ mod tests {
             if crash {
                 directory.crash();
             } else {
-                let installed = target.install(staging).unwrap();
+                let installed = target.install(staging, &|_| Ok(())).unwrap();
                 assert_eq!(installed.map.dump().len(), 2);
             }
         }
@@ -493,7 +493,7 @@ mod tests {
         for file in checkpoint.files() {
             staging.write(&file.name, 0, &vec![7; file.bytes as usize]).unwrap();
         }
-        let error = store.install(staging).err().unwrap();
+        let error = store.install(staging, &|_| Ok(())).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(store.open().unwrap().map.dump().len(), 2);
     }

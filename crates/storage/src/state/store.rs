@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bessemer_seam::state_store::{SnapshotFile, Staging, StateStore};
+use bessemer_seam::state_store::{Prepare, SnapshotFile, Staging, StateStore};
 
 use super::checkpoint::{RocksCheckpoint, describe};
 use super::kv::{OpenMap, RocksKv};
@@ -276,7 +276,11 @@ impl StateStore for RocksStore {
     /// files are no state. After either, the former state is current still, and `stage` of the
     /// same label resumes with the files that were good. The former map stays readable to those
     /// who have it open; its files go with the last of them.
-    fn install(&self, mut staging: RocksStaging) -> io::Result<RocksKv> {
+    fn install(
+        &self,
+        mut staging: RocksStaging,
+        prepare: Prepare<'_, RocksKv>,
+    ) -> io::Result<RocksKv> {
         staging.verify()?;
         self.step("verified");
         let mut inner = self.lock();
@@ -284,6 +288,7 @@ impl StateStore for RocksStore {
         let state_dir = self.make_state(&mut inner, &staging)?;
         self.step("state made");
         let kv = RocksKv::open_dir(state_dir.clone(), &self.tuning, false)?;
+        prepare(&kv)?;
         self.step("state opened");
         let manifest = staging.manifest();
         let (number, dir) = self.next_checkpoint(&mut inner, &manifest.label)?;

@@ -119,7 +119,7 @@ fn a_checkpoint_holds_what_was_never_flushed_and_nothing_later() {
     let target = open(other.path());
     let mut staging = target.stage("t2", checkpoint.files()).unwrap();
     assert!(transfer(&checkpoint, &mut staging, usize::MAX));
-    let installed = target.install(staging).unwrap();
+    let installed = target.install(staging, &|_| Ok(())).unwrap();
     assert_eq!(get(&installed, "k").as_deref(), Some("one"));
     assert_eq!(get(&installed, "unflushed").as_deref(), Some("yes"));
     assert_eq!(get(&installed, "later"), None);
@@ -205,7 +205,10 @@ fn a_staging_resumes_after_a_restart_where_it_stopped() {
         sent = snapshot.files().iter().map(|file| staging.held(&file.name)).sum();
         rounds += 1;
         if done {
-            assert_eq!(get(&store.install(staging).unwrap(), "k").as_deref(), Some("two"));
+            assert_eq!(
+                get(&store.install(staging, &|_| Ok(())).unwrap(), "k").as_deref(),
+                Some("two")
+            );
             break;
         }
     }
@@ -229,7 +232,7 @@ fn a_staging_of_other_files_begins_anew_and_ends_the_former() {
     assert!(files.iter().all(|file| staging.held(&file.name) == 0));
     store.stage("t10", &files).unwrap();
     assert_eq!(directories(dir.path()).2, 1);
-    assert!(store.install(former).is_err());
+    assert!(store.install(former, &|_| Ok(())).is_err());
     assert_eq!(get(&store.open().unwrap(), "k").as_deref(), Some("one"));
 }
 
@@ -257,7 +260,7 @@ fn whole_tables_of_the_former_staging_are_kept_and_judged_by_their_sums() {
     assert_eq!(staging.held(&table.name), 0);
     assert!(transfer(&snapshot, &mut staging, usize::MAX));
     staging.verify().unwrap();
-    assert_eq!(get(&store.install(staging).unwrap(), "k").as_deref(), Some("two"));
+    assert_eq!(get(&store.install(staging, &|_| Ok(())).unwrap(), "k").as_deref(), Some("two"));
     // The installed snapshot is the newest checkpoint: its tables need not come again.
     let again = store.stage("t11", snapshot.files()).unwrap();
     assert_eq!(again.held(&table.name), table.bytes);
@@ -276,7 +279,7 @@ fn what_was_frozen_before_an_install_or_a_newer_checkpoint_never_becomes_one() {
     assert_eq!(store.latest().unwrap().unwrap().0, "t3");
     let frozen = store.freeze(&kv, "t4").unwrap();
     put(&kv, "later", "yes");
-    drop(store.install(received(&store, &snapshot)).unwrap());
+    drop(store.install(received(&store, &snapshot), &|_| Ok(())).unwrap());
     assert!(store.seal(frozen).unwrap().is_none());
     assert_eq!(store.latest().unwrap().unwrap().0, "t9");
     drop(kv);
@@ -300,7 +303,7 @@ fn writes_that_do_not_continue_a_file_are_refused() {
         let error = staging.write(name, offset, data).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
-    assert_eq!(store.install(staging).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(store.install(staging, &|_| Ok(())).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -316,7 +319,7 @@ fn a_damaged_file_is_refused_dropped_and_received_again() {
         let middle = content.len() / 2;
         content[middle] ^= 0x10;
         fs::write(&path, content).unwrap();
-        let error = store.install(staging).unwrap_err();
+        let error = store.install(staging, &|_| Ok(())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
         assert!(error.to_string().contains(&file.name), "{error}");
         let staging = store.stage("t9", snapshot.files()).unwrap();
@@ -328,7 +331,7 @@ fn a_damaged_file_is_refused_dropped_and_received_again() {
     assert_eq!(get(&store.open().unwrap(), "k").as_deref(), Some("one"));
     assert_eq!(store.latest().unwrap().unwrap().0, "t1");
     let staging = received(&store, &snapshot);
-    assert_eq!(get(&store.install(staging).unwrap(), "k").as_deref(), Some("two"));
+    assert_eq!(get(&store.install(staging, &|_| Ok(())).unwrap(), "k").as_deref(), Some("two"));
 }
 
 #[test]
@@ -343,7 +346,7 @@ fn files_that_are_no_state_leave_the_old_state_and_no_litter() {
     }];
     let mut staging = store.stage("t9", &files).unwrap();
     staging.write("CURRENT", 0, garbage).unwrap();
-    store.install(staging).unwrap_err();
+    store.install(staging, &|_| Ok(())).unwrap_err();
     assert_eq!(get(&store.open().unwrap(), "k").as_deref(), Some("one"));
     assert_eq!(directories(dir.path()), (1, 1, 1));
 }
@@ -357,7 +360,7 @@ fn an_install_leaves_the_old_map_readable_until_its_last_view_is_gone() {
     let old = store.open().unwrap();
     let view = old.view();
     let staging = received(&store, &snapshot);
-    let new = store.install(staging).unwrap();
+    let new = store.install(staging, &|_| Ok(())).unwrap();
     assert_eq!(get(&store.open().unwrap(), "k").as_deref(), Some("two"));
     let error = store.checkpoint(&old, "t3").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -394,7 +397,8 @@ fn a_crash_after_any_step_of_an_install_leaves_one_whole_state() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_with_one(dir.path());
     let staging = received(&store, &snapshot);
-    let (copies, steps) = crashes(&store, dir.path(), || drop(store.install(staging).unwrap()));
+    let (copies, steps) =
+        crashes(&store, dir.path(), || drop(store.install(staging, &|_| Ok(())).unwrap()));
     let wanted = [
         "verified",
         "state made",
@@ -418,7 +422,10 @@ fn a_crash_after_any_step_of_an_install_leaves_one_whole_state() {
             let staging = store.stage("t9", snapshot.files()).unwrap();
             let held = snapshot.files().iter().all(|file| staging.held(&file.name) == file.bytes);
             assert!(held, "the transfer is lost after {step}");
-            assert_eq!(get(&store.install(staging).unwrap(), "k").as_deref(), Some("two"));
+            assert_eq!(
+                get(&store.install(staging, &|_| Ok(())).unwrap(), "k").as_deref(),
+                Some("two")
+            );
         }
     }
 }
