@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -70,9 +71,14 @@ def request(url, method, path, token, body=None, key=None, timeout_s=10.0):
         return Answer(response.status, {"text": text.decode("utf-8", "replace")})
 
 
-def free_ports(count):
-    """A base such that `count` ports from it are free now: 8080 if it can be had."""
-    for base in [*range(8080, 9080, 10), *range(20080, 30080, 10)]:
+def free_ports(count, first=None):
+    """A base such that `count` ports from it are free now: `first` if it can be had.
+
+    Any other is drawn at random: a port must stay free while its node is down, also when clusters
+    of other tests start at that moment.
+    """
+    bases = random.sample(range(10_000, 20_000, 10), 1_000)
+    for base in bases if first is None else [first, *bases]:
         if all(port_is_free(base + i) for i in range(count)):
             return base
     raise Failed("no free ports on 127.0.0.1")
@@ -124,14 +130,16 @@ def process_is(pid, *words):
 class Cluster:
     """`bessemer dev` as a child, and what its `cluster.json` says.
 
-    `restart=False` starts it with `--no-restart`: a killed node stays down.
+    `restart=False` starts it with `--no-restart`: a killed node stays down. A new cluster serves
+    from port `first_port` on, if it is free.
     """
 
-    def __init__(self, binary, directory, nodes=3, fresh=False, restart=True):
+    def __init__(self, binary, directory, nodes=3, fresh=False, restart=True, first_port=None):
         self.binary = str(binary)
         self.directory = pathlib.Path(directory).absolute()
         self.node_count = nodes
         self.restart = restart
+        self.first_port = first_port
         self.supervisor = None
         self.extra_environment = {}  # configuration of the nodes, as BESSEMER_* variables
         if fresh:
@@ -155,7 +163,7 @@ class Cluster:
         command = [self.binary, "dev", "--json", "--nodes", str(self.node_count)]
         command += ["--dir", str(self.directory)]
         if not (self.directory / "cluster.json").exists():  # else it keeps its ports
-            command += ["--http-port", str(free_ports(self.node_count))]
+            command += ["--http-port", str(free_ports(self.node_count, self.first_port))]
         if not self.restart:
             command.append("--no-restart")
         self.log = open(self.directory / "supervisor.log", "ab")

@@ -182,7 +182,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     try:
-        with clusters.Cluster(options.binary, options.dir, fresh=options.fresh) as cluster:
+        first_port = None if options.fresh else 8080
+        with clusters.Cluster(
+            options.binary, options.dir, fresh=options.fresh, first_port=first_port
+        ) as cluster:
             print(f"    three nodes ready after {time.monotonic() - began:.1f} s", flush=True)
             right = Job(cluster).run()
             print(f"<== main job: {'done' if right else 'WRONG'} in {time.monotonic() - began:.1f} s")

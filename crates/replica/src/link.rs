@@ -59,6 +59,17 @@ impl<W: World> Link<W> {
         }
     }
 
+    /// As `ask`, with how long it took.
+    async fn time(
+        &mut self,
+        shared: &Shared<W>,
+        question: &Message,
+    ) -> io::Result<(Message, Duration)> {
+        let asked_at = shared.runtime.elapsed();
+        let answer = self.ask(question).await?;
+        Ok((answer, shared.runtime.elapsed().saturating_sub(asked_at)))
+    }
+
     /// Sends a question and waits for its answer.
     pub async fn ask(&mut self, question: &Message) -> io::Result<Message> {
         self.send(question).await?;
@@ -176,12 +187,24 @@ fn named<W: World>(shared: &Shared<W>, hello: &Hello, peer: NodeId) -> Result<()
     Ok(())
 }
 
-/// Checks a peer's past; what is new of it is durable when this returns.
+/// Whether `peer` may count in a majority, as far as this node can tell. One that knows no membership
+/// yet takes everyone for a member.
+fn is_member<W: World>(shared: &Shared<W>, peer: NodeId) -> bool {
+    let membership = crate::watch::membership_of(shared);
+    let in_force = membership.get_node(&peer.0).is_some() || membership.nodes().next().is_none();
+    in_force || shared.peers.was_member(peer)
+}
+
+/// Checks a peer's past; what is new of it is durable when this returns. A node that is no member
+/// has none: when it becomes one, this node dials it.
 async fn admit<W: World>(
     shared: &Arc<Shared<W>>,
     hello: &Hello,
     floor: Floor,
 ) -> io::Result<Option<Refusal>> {
+    if !is_member(shared, hello.from) {
+        return Ok(None);
+    }
     let admission = shared.peers.admit(hello, floor);
     if admission == Admission::New {
         keep(shared).await?;
@@ -287,18 +310,29 @@ pub(crate) async fn call<W: World>(
     question: &Message,
     limit: Duration,
 ) -> io::Result<Message> {
+    timed_call(shared, peer, address, question, limit).await.map(|(answer, _)| answer)
+}
+
+/// As `call`, with the round trip: from the question to its answer, without opening a stream.
+pub(crate) async fn timed_call<W: World>(
+    shared: &Arc<Shared<W>>,
+    peer: NodeId,
+    address: &str,
+    question: &Message,
+    limit: Duration,
+) -> io::Result<(Message, Duration)> {
     let work = async {
         if let Some(mut link) = shared.pool.take(peer) {
-            if let Ok(answer) = link.ask(question).await {
+            if let Ok(answered) = link.time(shared, question).await {
                 shared.pool.give(peer, link);
-                return Ok(answer);
+                return Ok(answered);
             }
             shared.pool.forget(peer);
         }
         let mut link = dial(shared, peer, address, Channel::Control).await?;
-        let answer = link.ask(question).await?;
+        let answered = link.time(shared, question).await?;
         shared.pool.give(peer, link);
-        Ok(answer)
+        Ok(answered)
     };
     match within(&*shared.runtime, limit, work).await {
         Some(result) => result,

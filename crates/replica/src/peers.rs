@@ -1,10 +1,9 @@
 //! What this node remembers of its peers, so that one that lost its disk cannot come back.
 //!
 //! Not here: handshakes (`link.rs`). Boot counts and data directories of members are learned by
-//! handshakes and are durable before the handshake ends (`keep`); those of others are remembered in
-//! memory, and with the state when they become members. Indexes are learned once a second, from the
-//! leader's replication, by itself and by those it tells, and kept with the next write of the state:
-//! a crash may forget what came after its last flush.
+//! handshakes and are durable before the handshake ends (`keep`). Indexes are learned once a second,
+//! from the leader's replication, by itself and by those it tells, and kept with the next write of
+//! the state: a crash may forget what came after its last flush.
 //! Invariants: what is remembered of a member never decreases, and its data directory never changes;
 //! a node that was once told that it lost data stays out for ever.
 
@@ -28,10 +27,6 @@ use crate::world::World;
 
 /// Meta row of the state, written by `keep` alone.
 pub(crate) const ROW_ADMITTED: &str = "raft/admitted";
-
-/// Nodes that are remembered though they were never members: enough for all that may be about to
-/// join.
-const STRANGERS_MAX: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Memory {
@@ -57,8 +52,6 @@ pub(crate) enum Admission {
     Behind,
     /// It runs on another data directory, or from before its last start.
     Other,
-    /// It is no member, and was met on another data directory.
-    Stranger,
 }
 
 impl Admission {
@@ -67,7 +60,6 @@ impl Admission {
         match self {
             Admission::Known | Admission::New => None,
             Admission::Behind | Admission::Other => Some(Refusal::PeerWentBack),
-            Admission::Stranger => Some(Refusal::WrongNode),
         }
     }
 }
@@ -75,8 +67,6 @@ impl Admission {
 #[derive(Default)]
 struct Inner {
     peers: BTreeMap<NodeId, Memory>,
-    /// Boot and directory of nodes that were never members, each as first met.
-    strangers: BTreeMap<NodeId, (BootCount, DataId)>,
     /// Every node id that was ever a member: none is used twice.
     seen: BTreeSet<u64>,
     changed: bool,
@@ -104,9 +94,6 @@ impl PeerMemory {
     /// Checks what a peer says of itself, after `floor` was taken, and remembers it.
     pub fn admit(&self, hello: &Hello, floor: Floor) -> Admission {
         let mut guard = lock(&self.inner);
-        if !guard.seen.contains(&hello.from.0) {
-            return guard.meet(hello);
-        }
         let Inner { peers, kept, .. } = &mut *guard;
         let memory = peers.entry(hello.from).or_default();
         let other_data = memory.data != DataId(0) && hello.data != memory.data;
@@ -174,7 +161,7 @@ impl PeerMemory {
 
     /// Adds the nodes of `membership` to those ever seen, and gives all of them as bytes.
     pub fn nodes_seen(&self, membership: &Membership) -> Vec<u8> {
-        lock(&self.inner).see(membership.nodes().map(|(id, _)| *id));
+        lock(&self.inner).seen.extend(membership.nodes().map(|(id, _)| *id));
         self.nodes_known()
     }
 
@@ -198,7 +185,7 @@ impl PeerMemory {
             seen.insert(r.key_above(seen.last().copied())?);
         }
         r.end()?;
-        lock(&self.inner).see(seen);
+        lock(&self.inner).seen.extend(seen);
         Ok(())
     }
 
@@ -326,29 +313,6 @@ impl PeerMemory {
 }
 
 impl Inner {
-    /// Remembers a node that was never a member.
-    fn meet(&mut self, hello: &Hello) -> Admission {
-        let room = self.strangers.len() < STRANGERS_MAX;
-        match self.strangers.get_mut(&hello.from) {
-            Some((_, data)) if *data != hello.data => return Admission::Stranger,
-            Some((boot, _)) => *boot = hello.boot.max(*boot),
-            None if room => drop(self.strangers.insert(hello.from, (hello.boot, hello.data))),
-            None => {}
-        }
-        Admission::Known
-    }
-
-    /// `nodes` are members. Those that were met before are remembered as such.
-    fn see(&mut self, nodes: impl IntoIterator<Item = u64>) {
-        for node in nodes {
-            self.seen.insert(node);
-            if let Some((boot, data)) = self.strangers.remove(&NodeId(node)) {
-                self.learn(BTreeMap::from([(NodeId(node), Memory { boot, data, safe_index: 0 })]));
-                self.changed = true;
-            }
-        }
-    }
-
     fn admitted(&self) -> BTreeMap<NodeId, (BootCount, DataId)> {
         self.peers.iter().map(|(node, memory)| (*node, (memory.boot, memory.data))).collect()
     }
@@ -416,24 +380,17 @@ mod tests {
         peers.admit(hello, peers.floor(NodeId(2)))
     }
 
-    /// A memory of a cluster with node 2.
-    fn memory() -> PeerMemory {
-        let peers = PeerMemory::default();
-        lock(&peers.inner).see([2]);
-        peers
-    }
-
     fn write(peers: &PeerMemory, kv: &impl Kv) {
         peers.write_admitted(&lock(&peers.keeping), kv, DataId(9)).unwrap();
     }
 
     #[test]
     fn a_peer_on_another_directory_is_refused_whatever_it_says() {
-        let peers = memory();
+        let peers = PeerMemory::default();
         assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
         let wiped = Hello { data: DataId(6), ..hello(2, 1_000) };
         assert_eq!(admit(&peers, &wiped), Admission::Other);
-        let again = memory();
+        let again = PeerMemory::default();
         again.load_admitted(&peers.admitted(DataId(9)), DataId(9)).unwrap();
         assert_eq!(admit(&again, &wiped), Admission::Other);
         assert_eq!(admit(&again, &hello(1, 0)), Admission::Known);
@@ -442,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_went_back_is_refused_also_after_a_restart() {
-        let peers = memory();
+        let peers = PeerMemory::default();
         admit(&peers, &hello(3, 100));
         // Entries that were never committed may be taken back by a leader.
         assert_eq!(admit(&peers, &hello(3, 90)), Admission::New);
@@ -451,7 +408,7 @@ mod tests {
         assert_eq!(admit(&peers, &hello(2, 100)), Admission::Other);
         let kept = peers.changed().unwrap();
         assert_eq!(peers.changed(), None);
-        let again = memory();
+        let again = PeerMemory::default();
         again.load(&kept).unwrap();
         assert_eq!(admit(&again, &hello(4, 0)), Admission::Behind);
         assert_eq!(admit(&again, &hello(4, 95)), Admission::New);
@@ -460,7 +417,7 @@ mod tests {
 
     #[test]
     fn what_a_peer_says_is_compared_with_what_was_known_before_it_was_asked() {
-        let peers = memory();
+        let peers = PeerMemory::default();
         admit(&peers, &hello(1, 10));
         let floor = peers.floor(NodeId(2));
         peers.holds(NodeId(2), 20);
@@ -469,40 +426,12 @@ mod tests {
 
     #[test]
     fn a_peer_is_known_only_when_that_is_kept() {
-        let (peers, kv) = (memory(), bessemer_seam::kv_memory::MemoryKv::new());
-        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
-        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
-        write(&peers, &kv);
-        assert_eq!(admit(&peers, &hello(1, 0)), Admission::Known);
-        assert_eq!(admit(&peers, &hello(2, 0)), Admission::New);
-    }
-
-    #[test]
-    fn a_node_that_is_no_member_is_remembered_when_it_becomes_one() {
         let (peers, kv) = (PeerMemory::default(), bessemer_seam::kv_memory::MemoryKv::new());
-        assert_eq!(admit(&peers, &hello(1, 0)), Admission::Known);
-        assert_eq!(admit(&peers, &hello(2, 0)), Admission::Known);
-        let wiped = Hello { data: DataId(6), ..hello(1, 0) };
-        assert_eq!(admit(&peers, &wiped).refusal(), Some(Refusal::WrongNode));
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
         write(&peers, &kv);
-        assert!(lock(&peers.inner).kept.is_empty() && peers.changed().is_none());
-        lock(&peers.inner).see([2]);
-        assert_eq!(admit(&peers, &wiped).refusal(), Some(Refusal::PeerWentBack));
-        assert_eq!(admit(&peers, &hello(1, 0)), Admission::Other);
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::Known);
         assert_eq!(admit(&peers, &hello(2, 0)), Admission::New);
-        let again = memory();
-        again.load(&peers.changed().unwrap()).unwrap();
-        assert_eq!(admit(&again, &wiped), Admission::Other);
-    }
-
-    #[test]
-    fn strangers_are_remembered_up_to_a_bound() {
-        let peers = PeerMemory::default();
-        for node in 0..2 * STRANGERS_MAX as u64 {
-            let stranger = Hello { from: NodeId(node), ..hello(1, 0) };
-            assert_eq!(admit(&peers, &stranger), Admission::Known);
-        }
-        assert_eq!(lock(&peers.inner).strangers.len(), STRANGERS_MAX);
     }
 
     #[test]

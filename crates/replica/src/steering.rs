@@ -22,12 +22,16 @@ const STEP_MS_MAX: u64 = 60_000;
 const AGREE_MS_MAX: u64 = 500;
 /// A peer's clock not heard of for this long says nothing.
 const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
+/// So long a peer's clock is not replaced by one that took longer to hear of.
+const CLOCK_HOLD: Duration = Duration::from_secs(5);
 
 /// A wall clock, as the time at which this node's elapsed time was zero.
 #[derive(Clone, Copy, Debug)]
 struct PeerClock {
     origin_ms: i64,
     heard_at: Duration,
+    /// Its origin is known to half of this.
+    round_trip: Duration,
 }
 
 #[derive(Default)]
@@ -72,7 +76,14 @@ impl Steering {
     pub fn heard(&self, peer: NodeId, wall_ms: u64, now: Duration, round_trip: Duration) {
         let at = now.saturating_sub(round_trip / 2);
         let origin_ms = i64::try_from(wall_ms).unwrap_or(i64::MAX) - ms(at);
-        lock(&self.state).peers.insert(peer, PeerClock { origin_ms, heard_at: now });
+        let mut state = lock(&self.state);
+        let held = state.peers.get(&peer);
+        let better = held.is_none_or(|held| {
+            round_trip <= held.round_trip || now.saturating_sub(held.heard_at) >= CLOCK_HOLD
+        });
+        if better {
+            state.peers.insert(peer, PeerClock { origin_ms, heard_at: now, round_trip });
+        }
     }
 
     fn majority(

@@ -30,6 +30,24 @@ fn a_majority_is_the_tightest_one_and_needs_enough_clocks() {
     assert_eq!(found, Some(Majority { origin_ms: 2, spread_ms: 2 }));
 }
 
+/// Under load, an answer may take long on its way in only: the clock then seems to be ahead.
+#[test]
+fn a_slow_answer_says_less_than_a_quick_one() {
+    let steering = Steering::default();
+    for peer in [NodeId(2), NodeId(3)] {
+        steering.heard(peer, WALL + 10, at(10), at(0));
+        steering.heard(peer, WALL + 1_000, at(1_000), at(600));
+    }
+    steering.lead((ME, WALL + 1_000), &VOTERS, Millis(0), at(1_000));
+    assert_eq!(steering.stamp(at(1_000), Millis(0)), Millis(WALL + 1_000));
+    // When it is all that was heard for long, it counts.
+    for peer in [NodeId(2), NodeId(3)] {
+        steering.heard(peer, WALL + 5_010, at(5_010), at(600));
+    }
+    steering.lead((ME, WALL + 5_010), &VOTERS, Millis(0), at(5_010));
+    assert_eq!(steering.stamp(at(5_010), Millis(0)), Millis(WALL + 5_310));
+}
+
 #[test]
 fn one_wrong_clock_does_not_move_log_time() {
     let steering = clocks(20, 3_600_000);

@@ -13,7 +13,7 @@ use openraft::{RaftMetrics, ServerState};
 
 use crate::codec::log_index;
 use crate::event::unless;
-use crate::link::call;
+use crate::link::timed_call;
 use crate::role::Role;
 use crate::shared::Shared;
 use crate::types::{StoredMembership, Types};
@@ -126,14 +126,12 @@ fn peers<W: World>(shared: &Shared<W>) -> Vec<(NodeId, String)> {
 }
 
 async fn ask<W: World>(shared: &Arc<Shared<W>>, (peer, address): (NodeId, String)) {
-    let began = shared.runtime.elapsed();
     let limit = Duration::from_millis(shared.options.call_timeout_ms);
     let ping = Message::Ping { held: shared.peers.held() };
-    let answer = call(shared, peer, &address, &ping, limit).await;
-    if let Ok(Message::Pong { wall_ms, disk_low }) = answer {
+    let answer = timed_call(shared, peer, &address, &ping, limit).await;
+    if let Ok((Message::Pong { wall_ms, disk_low }, round_trip)) = answer {
         shared.disks.heard(peer, disk_low);
-        let now = shared.runtime.elapsed();
-        shared.steering.heard(peer, wall_ms, now, now.saturating_sub(began));
+        shared.steering.heard(peer, wall_ms, shared.runtime.elapsed(), round_trip);
     }
 }
 
