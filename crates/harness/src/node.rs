@@ -49,6 +49,7 @@ pub struct TestNode {
     pub deaf: AtomicBool,
     membership: Mutex<Vec<MembershipChange>>,
     pub no_leader: AtomicBool,
+    pub no_majority: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -75,6 +76,7 @@ impl TestNode {
             deaf: AtomicBool::new(false),
             membership: Mutex::default(),
             no_leader: AtomicBool::new(false),
+            no_majority: AtomicBool::new(false),
         };
         let init = Command::InitGroup { cluster_version: 1, secret: [7; 32] };
         node.apply(Request { project: ProjectId::new(""), retry: None, command: init })
@@ -217,6 +219,9 @@ impl Consensus for TestNode {
             applied: applied.index,
             chain: applied.chain,
             log_time: applied.log_time,
+            has_majority: !self.no_majority.load(Ordering::SeqCst),
+            clock_off: Millis(0),
+            clock_wrong: false,
             disk_low: false,
             members: vec![Member {
                 node: ME,

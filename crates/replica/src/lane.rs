@@ -27,9 +27,11 @@ const SILENCE_TIMES_MAX: u32 = 8;
 
 /// Whether this node leads and a majority answered it lately.
 pub(crate) fn serving<W: World>(shared: &Shared<W>) -> bool {
-    if !shared.role.leading() || shared.draining.is_set() {
-        return false;
-    }
+    shared.role.leading() && !shared.draining.is_set() && has_majority(shared)
+}
+
+/// Whether a majority answered this node, which leads, lately.
+pub(crate) fn has_majority<W: World>(shared: &Shared<W>) -> bool {
     let me = shared.options.node.0;
     if crate::watch::membership_of(shared).voter_ids().all(|voter| voter == me) {
         // A lone voter is its own majority; nobody acknowledges it.

@@ -70,7 +70,7 @@ struct Inner {
     /// Every node id that was ever a member: none is used twice.
     seen: BTreeSet<u64>,
     changed: bool,
-    /// Boot and directory of each peer as `ROW_ADMITTED` holds them.
+    /// Boot and directory of each peer as this process wrote them to `ROW_ADMITTED`.
     kept: BTreeMap<NodeId, (BootCount, DataId)>,
     /// Peers this node refuses, by directory: each is told of once.
     refused: BTreeSet<(NodeId, DataId)>,
@@ -241,11 +241,7 @@ impl PeerMemory {
             peers.insert(node, Memory { boot, data, safe_index: 0 });
         }
         r.end()?;
-        let kept = peers.iter().map(|(node, memory)| (*node, (memory.boot, memory.data))).collect();
-        let mut inner = lock(&self.inner);
-        inner.learn(peers);
-        inner.kept = kept;
-        drop(inner);
+        lock(&self.inner).learn(peers);
         if condemned != DataId(0) && condemned == own && self.condemn() {
             tracing::error!("{CONDEMNED}");
         }
@@ -320,9 +316,12 @@ impl Inner {
     fn learn(&mut self, peers: BTreeMap<NodeId, Memory>) {
         for (node, kept) in peers {
             let memory = self.peers.entry(node).or_default();
-            memory.boot = memory.boot.max(kept.boot);
             if memory.data == DataId(0) {
                 memory.data = kept.data;
+            }
+            // Of another directory, starts are counted apart.
+            if memory.data == kept.data {
+                memory.boot = memory.boot.max(kept.boot);
             }
             memory.safe_index = memory.safe_index.max(kept.safe_index);
         }
@@ -393,8 +392,17 @@ mod tests {
         let again = PeerMemory::default();
         again.load_admitted(&peers.admitted(DataId(9)), DataId(9)).unwrap();
         assert_eq!(admit(&again, &wiped), Admission::Other);
-        assert_eq!(admit(&again, &hello(1, 0)), Admission::Known);
-        assert_eq!(admit(&again, &hello(2, 0)), Admission::New);
+        assert_eq!(admit(&again, &Hello { boot: BootCount(0), ..hello(1, 0) }), Admission::Other);
+        assert_eq!(admit(&again, &hello(1, 0)), Admission::New);
+    }
+
+    #[test]
+    fn starts_are_counted_for_one_directory() {
+        let (peers, others) = (PeerMemory::default(), PeerMemory::default());
+        admit(&peers, &hello(1, 0));
+        admit(&others, &Hello { data: DataId(6), ..hello(9, 0) });
+        peers.load_admitted(&others.admitted(DataId(9)), DataId(9)).unwrap();
+        assert_eq!(admit(&peers, &hello(1, 0)), Admission::New);
     }
 
     #[test]

@@ -430,6 +430,7 @@ impl<W: World> Consensus for Replica<W> {
         let metrics = metrics_of(shared);
         let role = shared.role.get();
         let applied = shared.progress.get();
+        let clock_off_ms = shared.clock_off_ms.load(Ordering::Relaxed);
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
         let matched = |id: &u64| metrics.replication.as_ref()?.get(id).copied().flatten();
         let mut members: Vec<Member> = metrics
@@ -452,6 +453,9 @@ impl<W: World> Consensus for Replica<W> {
             applied: applied.index,
             chain: applied.chain,
             log_time: applied.log_time,
+            has_majority: !role.leading || crate::lane::has_majority(shared),
+            clock_off: Millis(clock_off_ms),
+            clock_wrong: clock_off_ms > shared.options.clock_off_ms_max,
             disk_low: shared.log.stats().low,
             members,
         }

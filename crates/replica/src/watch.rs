@@ -150,19 +150,17 @@ async fn steer<W: World>(shared: &Arc<Shared<W>>, given_away: &mut Option<Durati
     }
 }
 
-/// The leader remembers what each peer is known to hold durably and committed.
+/// The leader remembers what each node, itself too, is known to hold durably and committed.
 pub(crate) fn remember<W: World>(shared: &Shared<W>) {
     let metrics = metrics_of(shared);
     let (Some(replication), Some(committed)) = (metrics.replication, metrics.local_committed)
     else {
         return;
     };
-    for (peer, matched) in replication {
-        if let Some(matched) = matched
-            && peer != shared.options.node.0
-        {
+    for (node, matched) in replication {
+        if let Some(matched) = matched {
             let safe = log_index(matched.index.min(committed.index));
-            shared.peers.holds(NodeId(peer), safe.0);
+            shared.peers.holds(NodeId(node), safe.0);
         }
     }
 }

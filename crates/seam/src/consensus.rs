@@ -72,6 +72,12 @@ pub struct ClusterStatus {
     /// Hash chain over all applied batches, at `applied`.
     pub chain: [u8; 32],
     pub log_time: Millis,
+    /// False when this node leads and no majority answered it lately.
+    pub has_majority: bool,
+    /// How far this node's wall clock is from those of a majority; 0 while none is known.
+    pub clock_off: Millis,
+    /// Whether that is too far to lead.
+    pub clock_wrong: bool,
     /// Bytes free on the log's device are below the low-water mark.
     pub disk_low: bool,
     /// In ascending order of id.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::output::show;
+use super::output::{self, show};
 use crate::config::{self, NodeFlags};
 
 #[derive(Debug, clap::Subcommand)]
@@ -48,10 +48,10 @@ pub fn run(command: &ConfigCommand) -> anyhow::Result<()> {
             show(layers.json, &answer, |_| "the configuration is sound".to_owned());
         }
         ConfigCommand::Print { redacted, .. } if layers.json => {
-            println!("{}", serde_json::to_string(&config::shown(&loaded.config, *redacted)?)?);
+            output::print(serde_json::to_string(&config::shown(&loaded.config, *redacted)?)?);
         }
         ConfigCommand::Print { redacted, .. } => {
-            print!("{}", config::print(&loaded.config, *redacted)?);
+            output::print(config::print(&loaded.config, *redacted)?.trim_end());
         }
     }
     Ok(())

@@ -1,15 +1,36 @@
 //! How answers are shown: JSON for programs, lines for people.
 
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process;
+
 use serde_json::Value;
+
+/// The exit status of a program whose reader went away: 128 and the number of SIGPIPE.
+const READER_GONE: i32 = 141;
 
 /// Writes `answer` as one line of JSON, or as `text` makes it.
 pub fn show(json: bool, answer: &Value, text: impl FnOnce(&Value) -> String) {
     if json {
-        println!("{answer}");
+        print(answer);
     } else {
         let text = text(answer);
         if !text.is_empty() {
-            println!("{text}");
+            print(text);
+        }
+    }
+}
+
+/// Writes `text` and the end of a line. A reader that went away, as `head` does, ends the program
+/// without a word.
+pub fn print(text: impl Display) {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(READER_GONE),
+        Err(error) => {
+            eprintln!("error: cannot write to standard output: {error}");
+            process::exit(1);
         }
     }
 }

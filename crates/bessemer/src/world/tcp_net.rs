@@ -114,7 +114,8 @@ impl Net for TcpNet {
     }
 }
 
-/// Accepts until it is aborted by the drop of the last `TcpNet`. One slow or foreign connection delays no other.
+/// Accepts until it is aborted by the drop of the last `TcpNet`. Fewer than `PREAMBLES_MAX` slow or
+/// foreign connections at once delay no other.
 async fn accept_all(listener: TcpListener, into: mpsc::Sender<(Channel, TcpStream)>) {
     let room = Arc::new(Semaphore::new(PREAMBLES_MAX));
     // Owns the tasks that await preambles: all end with this one.

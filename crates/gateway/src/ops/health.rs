@@ -54,9 +54,22 @@ fn checks(handles: &OpsHandles) -> Vec<Check> {
         Some(node) => format!("node {node}, term {}", status.term),
         None => "none is known".to_owned(),
     };
+    let alone = "this node leads, and no majority answers it";
     let (ok, low) = ("ok", "below the low-water mark: only deletes and the like are accepted");
     vec![
         Check { name: "leader", ok: status.leader.is_some(), fatal: true, detail: leader },
+        Check {
+            name: "majority",
+            ok: status.has_majority,
+            fatal: true,
+            detail: if status.has_majority { ok } else { alone }.to_owned(),
+        },
+        Check {
+            name: "clock",
+            ok: !status.clock_wrong,
+            fatal: false,
+            detail: format!("{} ms off those of a majority", status.clock_off.0),
+        },
         Check {
             name: "applied",
             ok: lag <= LAG_ENTRIES_MAX,

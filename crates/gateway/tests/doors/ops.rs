@@ -30,6 +30,10 @@ async fn live_always_ready_with_a_leader() {
     assert!(unready.contains("[-] leader: none is known"), "{unready}");
     assert!(get(&server, "/livez").await.starts_with("HTTP/1.1 200"));
     server.world.node.no_leader.store(false, Ordering::SeqCst);
+    server.world.node.no_majority.store(true, Ordering::SeqCst);
+    let alone = get(&server, "/readyz").await;
+    assert!(alone.starts_with("HTTP/1.1 503") && alone.contains("[-] majority: "), "{alone}");
+    server.world.node.no_majority.store(false, Ordering::SeqCst);
     server.world.service.drain();
     assert!(get(&server, "/readyz").await.starts_with("HTTP/1.1 503"));
 }

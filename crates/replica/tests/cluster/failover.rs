@@ -181,10 +181,10 @@ async fn a_copy_from_when_a_node_was_alone_ends_when_its_peers_ask_it() {
         cluster.replica(1).change_membership(join, PATIENCE).await.unwrap();
     }
     propose(cluster.replica(1), post("q", "kept")).await.unwrap();
-    let told = || (cluster.replica(2).remembered(NodeId(1)).0 > 0).then_some(());
-    let transfer = MembershipChange::Transfer { to: NodeId(2) };
-    cluster.replica(1).change_membership(transfer, PATIENCE).await.unwrap();
-    eventually("the new leader to note what the old one holds", told).await;
+    let told = |node: u64| (cluster.replica(node).remembered(NodeId(1)).0 > 0).then_some(());
+    for node in [2, 3] {
+        eventually("a follower to hear what the leader holds", || told(node)).await;
+    }
     cluster.crash(1).await;
     let disks = cluster.disks.get_mut(&1).unwrap();
     // Copies are made of nodes that started as often: only what it holds gives it away.
@@ -196,6 +196,30 @@ async fn a_copy_from_when_a_node_was_alone_ends_when_its_peers_ask_it() {
     let late = cluster.replica(1).propose(request(post("q", "x")), Duration::from_secs(1)).await;
     assert!(late.is_err(), "the copy took a message: {late:?}");
     insist(cluster.replica(2), post("q", "more")).await.unwrap();
+}
+
+/// Who leads is held to what it committed, like those that follow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_on_an_older_copy_is_refused() {
+    let mut cluster = Cluster::start(3, plain).await;
+    let leader = cluster.leader().await;
+    cluster.project(leader).await;
+    let disks = &cluster.disks[&leader];
+    let (log, state) = (disks.log.fork(), disks.state.crash());
+    propose(cluster.replica(leader), post("q", "kept")).await.unwrap();
+    let committed = cluster.status(leader).committed;
+    let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    for node in &others {
+        let told = || cluster.replica(*node).remembered(NodeId(leader)) >= committed;
+        eventually("a follower to hear what the leader holds", || told().then_some(())).await;
+    }
+    cluster.crash(leader).await;
+    let disks = cluster.disks.get_mut(&leader).unwrap();
+    (disks.log, disks.state) = (log, state);
+    cluster.boot(leader, None).await;
+    let why = eventually("the copy to end", || cluster.replica(leader).failure()).await;
+    assert!(why.contains("lost data"), "{why}");
+    insist(cluster.replica(others[0]), post("q", "more")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

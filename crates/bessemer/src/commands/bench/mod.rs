@@ -15,6 +15,7 @@ use hyper::Method;
 
 use self::client::{Client, Work};
 use self::report::{Figures, Report};
+use super::output;
 use crate::client::access::{Access, Target};
 use crate::client::session::{Session, segment};
 use crate::exit::{Exit, ended};
@@ -67,7 +68,7 @@ pub async fn run(command: &BenchCommand, access: &Access) -> anyhow::Result<()> 
     if !args.keep {
         delete(&target, &queues).await?;
     }
-    println!("{}", if access.json { report.json()? } else { report.text() });
+    output::print(if access.json { report.json()? } else { report.text() });
     if report.cycles == 0 {
         return Err(ended(Exit::Failure, "not one cycle was completed"));
     }
